@@ -17,3 +17,7 @@ pub mod pricing;
 // Who may ask, and what is written down.
 pub mod access;
 pub mod ledger;
+pub mod backend;
+
+// What callers see.
+pub mod edge;

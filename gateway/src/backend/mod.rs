@@ -1,0 +1,3 @@
+//! What a request can be sent to.
+
+pub mod wires;

@@ -1,0 +1,3 @@
+//! The protocols that hosts speak, one module each.
+
+pub mod openai;

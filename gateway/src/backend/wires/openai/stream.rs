@@ -1,0 +1,441 @@
+//! A look at a server-sent event stream as it passes: usage, finish, errors and how much was said,
+//! without touching the bytes but to hide a usage that the caller did not ask for. Events may be
+//! cut anywhere and lines may end with LF, CRLF or CR (WHATWG HTML, section 9.2).
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use bytes::{Bytes, BytesMut};
+use memchr::{memchr2, memmem};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use smallvec::SmallVec;
+
+use super::usage::RawUsage;
+use super::{error_text, finish};
+use crate::chat::{Finish, Usage};
+
+/// An event larger than this passes unread.
+const EVENT_LIMIT: usize = 4 << 20;
+
+static USAGE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\"usage\""));
+static FINISH: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"finish_reason\":"));
+static CONTENT: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"content\":"));
+static REASONING: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"reasoning\":"));
+static ARGUMENTS: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"arguments\":"));
+
+/// What a stream has said so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The last usage that made sense: never summed.
+    pub usage: Option<Usage>,
+    /// A usage came that contradicts itself.
+    pub nonsense: bool,
+    pub finish: Option<Finish>,
+    /// `[DONE]` came.
+    pub done: bool,
+    /// The host reported an error inside the stream.
+    pub error: Option<String>,
+    /// Data events, `[DONE]` not counted.
+    pub events: u64,
+    /// Bytes of thinking and of text or tool arguments, as JSON writes them.
+    pub reasoning_bytes: u64,
+    pub visible_bytes: u64,
+    /// The answer's id, as the host gave it in its first event.
+    pub host_request: Option<String>,
+}
+
+impl Report {
+    /// Whether the answer came to its end: said by `[DONE]`, a finish or a final usage.
+    pub fn complete(&self) -> bool {
+        self.error.is_none()
+            && self.finish != Some(Finish::HostGaveUp)
+            && (self.done || self.finish.is_some())
+    }
+}
+
+/// Pieces to pass on; nearly always one.
+pub type Pieces = SmallVec<[Bytes; 2]>;
+
+/// Looks at a stream.
+#[derive(Debug)]
+pub struct Sight {
+    hide_usage: bool,
+    /// The beginning of an event whose end has not come.
+    pending: BytesMut,
+    /// Inside an event too large to be kept: its rest passes unread.
+    oversize: bool,
+    report: Report,
+}
+
+/// What becomes of an event.
+enum Verdict {
+    Pass,
+    Drop,
+    /// These bytes of it become `null`.
+    Blank(Range<usize>),
+}
+
+impl Sight {
+    /// `hide_usage`: the caller did not ask for it; we did.
+    pub fn new(hide_usage: bool) -> Self {
+        Sight {
+            hide_usage,
+            pending: BytesMut::new(),
+            oversize: false,
+            report: Report::default(),
+        }
+    }
+
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// Takes the next bytes, gives back what may be passed on: whole events only.
+    pub fn take(&mut self, chunk: Bytes) -> Pieces {
+        let buffer = if self.pending.is_empty() {
+            chunk
+        } else {
+            self.pending.extend_from_slice(&chunk);
+            self.pending.split().freeze()
+        };
+        let mut pieces = Pieces::new();
+        let mut passed = 0;
+        let mut event = 0;
+        let mut line = 0;
+        let mut data: SmallVec<[Range<usize>; 2]> = SmallVec::new();
+        while let Some(found) = memchr2(b'\n', b'\r', &buffer[line..]) {
+            let end = line + found;
+            let mut next = end + 1;
+            if buffer[end] == b'\r' {
+                match buffer.get(next) {
+                    Some(b'\n') => next += 1,
+                    Some(_) => {}
+                    // The line feed may follow in the next bytes.
+                    None => break,
+                }
+            }
+            if line < end {
+                if let Some(payload) = payload(&buffer, line..end) {
+                    data.push(payload);
+                }
+                line = next;
+                continue;
+            }
+            let verdict = if std::mem::take(&mut self.oversize) {
+                Verdict::Pass
+            } else {
+                self.event(&buffer, &data)
+            };
+            data.clear();
+            match verdict {
+                Verdict::Pass => {}
+                Verdict::Drop => {
+                    push(&mut pieces, buffer.slice(passed..event));
+                    passed = next;
+                }
+                Verdict::Blank(range) => {
+                    push(&mut pieces, buffer.slice(passed..range.start));
+                    push(&mut pieces, Bytes::from_static(b"null"));
+                    passed = range.end;
+                }
+            }
+            line = next;
+            event = next;
+        }
+        if self.oversize || buffer.len() - event > EVENT_LIMIT {
+            self.oversize = true;
+            push(&mut pieces, buffer.slice(passed..));
+            return pieces;
+        }
+        push(&mut pieces, buffer.slice(passed.min(event)..event));
+        if event < buffer.len() {
+            self.pending.extend_from_slice(&buffer[event..]);
+        }
+        pieces
+    }
+
+    /// The stream has ended: what is left, an event without its blank line, is read and passed on.
+    pub fn end(&mut self) -> Pieces {
+        let rest = self.pending.split();
+        if rest.is_empty() {
+            return Pieces::new();
+        }
+        let mut closed = rest.clone();
+        closed.extend_from_slice(b"\n\n");
+        let hidden = self.take(closed.freeze());
+        if hidden.is_empty() {
+            return hidden;
+        }
+        let mut pieces = Pieces::new();
+        push(&mut pieces, rest.freeze());
+        pieces
+    }
+
+    fn event(&mut self, buffer: &[u8], data: &[Range<usize>]) -> Verdict {
+        let mut verdict = Verdict::Pass;
+        // One data line an event on this wire; of several, each is read by itself.
+        for range in data {
+            if let Some(found) = self.payload(&buffer[range.clone()]) {
+                verdict = match found {
+                    Verdict::Blank(inner) => {
+                        Verdict::Blank(range.start + inner.start..range.start + inner.end)
+                    }
+                    other => other,
+                };
+            }
+        }
+        verdict
+    }
+
+    fn payload(&mut self, payload: &[u8]) -> Option<Verdict> {
+        if payload == b"[DONE]" {
+            self.report.done = true;
+            return None;
+        }
+        self.report.events += 1;
+        if self.report.events == 1 {
+            self.first(payload);
+        }
+        if payload.starts_with(b"{\"error\"") || payload.starts_with(b"{ \"error\"") {
+            self.error(payload);
+            return None;
+        }
+        if let Some(word) = FINISH.find(payload).and_then(|at| string_at(payload, at + 16)) {
+            self.report.finish = Some(finish(std::str::from_utf8(&payload[word]).unwrap_or("")));
+        }
+        self.count(payload);
+        let at = USAGE.find(payload)?;
+        let rest = payload[at + 7..].trim_ascii_start();
+        let value = rest.strip_prefix(b":")?.trim_ascii_start();
+        if value.starts_with(b"null") {
+            return None;
+        }
+        self.usage(payload)
+    }
+
+    fn first(&mut self, payload: &[u8]) {
+        #[derive(Deserialize)]
+        struct First<'a> {
+            #[serde(borrow)]
+            id: Option<std::borrow::Cow<'a, str>>,
+        }
+        if let Ok(First { id: Some(id) }) = serde_json::from_slice(payload) {
+            self.report.host_request = Some(id.chars().take(128).collect());
+        }
+    }
+
+    fn error(&mut self, payload: &[u8]) {
+        #[derive(Deserialize)]
+        struct Failed {
+            error: serde_json::Value,
+        }
+        if let Ok(failed) = serde_json::from_slice::<Failed>(payload)
+            && !failed.error.is_null()
+        {
+            self.report.error = Some(error_text(&failed.error));
+        }
+    }
+
+    /// How much was said, for streams whose usage never comes.
+    fn count(&mut self, payload: &[u8]) {
+        if let Some(at) = CONTENT.find(payload) {
+            let bytes = string_at(payload, at + 9).map_or(0, |text| text.len()) as u64;
+            if payload[..at].ends_with(b"reasoning_") {
+                self.report.reasoning_bytes += bytes;
+                // Text may follow the thinking in the same event.
+                let more = CONTENT.find(&payload[at + 9..]).map(|more| at + 9 + more);
+                if let Some(text) = more.and_then(|more| string_at(payload, more + 9)) {
+                    self.report.visible_bytes += text.len() as u64;
+                }
+            } else {
+                self.report.visible_bytes += bytes;
+            }
+        }
+        if let Some(text) = REASONING.find(payload).and_then(|at| string_at(payload, at + 12)) {
+            self.report.reasoning_bytes += text.len() as u64;
+        }
+        if let Some(text) = ARGUMENTS.find(payload).and_then(|at| string_at(payload, at + 12)) {
+            self.report.visible_bytes += text.len() as u64;
+        }
+    }
+
+    fn usage(&mut self, payload: &[u8]) -> Option<Verdict> {
+        #[derive(Deserialize)]
+        struct Chunk<'a> {
+            #[serde(borrow)]
+            usage: Option<&'a RawValue>,
+            choices: Option<Vec<IgnoredAny>>,
+        }
+        let chunk: Chunk<'_> = serde_json::from_slice(payload).ok()?;
+        let raw = chunk.usage?;
+        match serde_json::from_str::<RawUsage>(raw.get()).map(RawUsage::normalise) {
+            Ok(Ok(usage)) => self.report.usage = Some(usage),
+            _ => self.report.nonsense = true,
+        }
+        if !self.hide_usage {
+            return None;
+        }
+        if chunk.choices.is_some_and(|choices| choices.is_empty()) {
+            return Some(Verdict::Drop);
+        }
+        let start = raw.get().as_ptr() as usize - payload.as_ptr() as usize;
+        Some(Verdict::Blank(start..start + raw.get().len()))
+    }
+}
+
+fn push(pieces: &mut Pieces, piece: Bytes) {
+    if !piece.is_empty() {
+        pieces.push(piece);
+    }
+}
+
+/// The data of a `data:` line.
+fn payload(buffer: &[u8], line: Range<usize>) -> Option<Range<usize>> {
+    let text = &buffer[line.clone()];
+    // A byte order mark may stand before the first line.
+    let mark = if text.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+    let rest = text[mark..].strip_prefix(b"data:")?;
+    let blank = rest.len() - rest.trim_ascii_start().len();
+    let start = line.start + mark + 5 + blank;
+    let end = start + buffer[start..line.end].trim_ascii_end().len();
+    Some(start..end)
+}
+
+/// The inside of the JSON string that begins at `at` (blanks allowed before it), escapes kept.
+fn string_at(payload: &[u8], at: usize) -> Option<Range<usize>> {
+    let rest = payload.get(at..)?;
+    let blank = rest.len() - rest.trim_ascii_start().len();
+    let start = at + blank + 1;
+    if payload.get(start - 1) != Some(&b'"') {
+        return None;
+    }
+    let mut from = start;
+    loop {
+        let found = from + memchr2(b'"', b'\\', payload.get(from..)?)?;
+        if payload[found] == b'"' {
+            return Some(start..found);
+        }
+        from = found + 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::chat::Tokens;
+
+    const STREAM: &str = concat!(
+        ": keep-alive\n\n",
+        "data: {\"id\":\"c1\",\"choices\":[{\"delta\":{\"role\":\"assistant\",\"reasoning_content\":\"\"}}],\"usage\":null}\n\n",
+        "data: {\"id\":\"c1\",\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\\\"m\"}}],\"usage\":null}\r\n\r\n",
+        "data: {\"id\":\"c1\",\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\" now\"}}],\"usage\":null}\n\n",
+        "data: {\"id\":\"c1\",\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n",
+        "data: {\"id\":\"c1\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":5,\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n\n",
+        "data: [DONE]\n\n",
+    );
+
+    fn run(stream: &[u8], cuts: &[usize], hide: bool) -> (Vec<u8>, Report) {
+        let mut sight = Sight::new(hide);
+        let mut out = Vec::new();
+        let mut start = 0;
+        for &cut in cuts {
+            let cut = cut.clamp(start, stream.len());
+            for piece in sight.take(Bytes::copy_from_slice(&stream[start..cut])) {
+                out.extend_from_slice(&piece);
+            }
+            start = cut;
+        }
+        for piece in sight.take(Bytes::copy_from_slice(&stream[start..])) {
+            out.extend_from_slice(&piece);
+        }
+        for piece in sight.end() {
+            out.extend_from_slice(&piece);
+        }
+        (out, sight.report().clone())
+    }
+
+    #[test]
+    fn the_bytes_pass_unchanged_and_everything_is_seen() {
+        let (out, report) = run(STREAM.as_bytes(), &[], false);
+        assert_eq!(out, STREAM.as_bytes());
+        let usage = report.usage.expect("usage");
+        assert_eq!(
+            (usage.cache_miss, usage.cache_hit, usage.visible),
+            (Tokens::new(5), Tokens::new(4), Tokens::new(5))
+        );
+        assert!(report.done && report.complete());
+        assert_eq!(report.finish, Some(Finish::Stop));
+        assert_eq!(report.reasoning_bytes, 5);
+        assert_eq!(report.visible_bytes, 17);
+        assert_eq!(report.events, 5);
+        assert_eq!(report.host_request.as_deref(), Some("c1"));
+    }
+
+    #[test]
+    fn a_usage_that_was_not_asked_for_is_hidden() {
+        let (out, report) = run(STREAM.as_bytes(), &[], true);
+        let text = String::from_utf8(out).expect("text");
+        assert!(!text.contains("prompt_tokens"), "{text}");
+        assert!(text.ends_with("data: [DONE]\n\n"));
+        assert!(report.usage.is_some());
+        let on_finish = "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
+        let (out, report) = run(on_finish.as_bytes(), &[], true);
+        assert_eq!(out, b"data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":null}\n\n");
+        assert!(report.usage.is_some());
+    }
+
+    #[test]
+    fn the_last_usage_wins_and_nonsense_never_does() {
+        let usage = |n: &str| format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{n},\"completion_tokens\":1}}}}\n\n");
+        let (_, report) = run(format!("{}{}", usage("3"), usage("4")).as_bytes(), &[], false);
+        assert_eq!(report.usage.map(|usage| usage.input()), Some(Tokens::new(4)));
+        let (_, report) = run(format!("{}{}", usage("3"), usage("-4")).as_bytes(), &[], false);
+        assert_eq!(report.usage.map(|usage| usage.input()), Some(Tokens::new(3)));
+        assert!(report.nonsense);
+    }
+
+    #[test]
+    fn an_error_inside_the_stream_is_seen() {
+        let (_, report) = run(b"data: {\"error\":{\"message\":\"boom\"}}\n\n", &[], false);
+        assert_eq!(report.error.as_deref(), Some("boom"));
+        assert!(!report.complete());
+        let gave_up = b"data: {\"choices\":[{\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n";
+        assert!(!run(gave_up, &[], false).1.complete());
+    }
+
+    #[test]
+    fn an_event_beyond_the_limit_passes_unread() {
+        let huge = format!("data: {{\"x\":\"{}\"}}\n\n", "y".repeat(EVENT_LIMIT + 10));
+        let stream = format!("{huge}{STREAM}");
+        let cuts: Vec<usize> = (0..stream.len()).step_by(1 << 20).collect();
+        let (out, report) = run(stream.as_bytes(), &cuts, false);
+        assert_eq!(out.len(), stream.len());
+        assert!(report.done && report.usage.is_some());
+    }
+
+    proptest! {
+        #[test]
+        fn any_split_gives_the_same_bytes_and_the_same_report(
+            cuts in proptest::collection::vec(0..STREAM.len(), 0..12),
+            ends in prop_oneof![Just("\n"), Just("\r\n"), Just("\r")],
+            hide in any::<bool>(),
+            closed in any::<bool>(),
+        ) {
+            let mut stream = STREAM.replace("\r\n", "\n").replace('\n', ends);
+            if !closed {
+                stream.truncate(stream.len() - 2 * ends.len());
+            }
+            let mut cuts = cuts;
+            cuts.sort_unstable();
+            let whole = run(stream.as_bytes(), &[], hide);
+            prop_assert_eq!(run(stream.as_bytes(), &cuts, hide), whole);
+        }
+    }
+}

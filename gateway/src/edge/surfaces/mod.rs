@@ -1,0 +1,3 @@
+//! The dialects that callers speak, one module each.
+
+pub mod openai_chat;

@@ -1,0 +1,365 @@
+//! OpenAI chat completions as callers speak them: which fields matter to routing, and how an error
+//! looks. Everything else in the body is the host's business and passes through.
+//! Source: the official clients' types (openai-python 2.x `chat.completion_create_params`).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::chat::scan::{self, Member};
+use crate::chat::{
+    Code, Dialect, Effort, Frames, MaxField, Needs, Original, Refusal, Request, Spans, Tokens,
+};
+
+/// More answers to one question than this is taken for a mistake.
+const MAX_CHOICES: u64 = 16;
+/// No model of this family writes more; beyond it a number is absurd rather than generous.
+const MAX_OUTPUT: u64 = 1 << 24;
+/// Fields read as values are small; a schema is the largest of them.
+const FIELD_BYTES: usize = 1 << 20;
+
+/// Reads the fields that routing needs.
+///
+/// # Errors
+/// `invalid_request` with the field at fault.
+pub fn read(frames: Frames) -> Result<Request, Refusal> {
+    let object = scan::object(&frames)
+        .map_err(|malformed| Refusal::new(Code::InvalidRequest, malformed.to_string()))?;
+    let mut reader = Reader {
+        frames: &frames,
+        needs: Needs {
+            images: object.has_image,
+            ..Needs::default()
+        },
+        model: None,
+        stream: false,
+        usage_wanted: false,
+        max_output: None,
+        choices: 1,
+        effort: Effort::Unsaid,
+        messages: false,
+        spans: Spans::default(),
+    };
+    reader.spans.first_member = first_member(&frames);
+    for (index, member) in object.members.iter().enumerate() {
+        if object.members[..index].iter().any(|other| other.key == member.key) {
+            return Err(Refusal::invalid(
+                &member.key,
+                format!("`{}` is given twice; give it once", shown(&member.key)),
+            ));
+        }
+        reader.field(member)?;
+    }
+    let Some(model) = reader.model else {
+        return Err(Refusal::invalid("model", "`model` is missing; name a model, such as deepseek-v4-pro"));
+    };
+    if !reader.messages {
+        return Err(Refusal::invalid("messages", "`messages` is missing; send at least one message"));
+    }
+    Ok(Request {
+        model,
+        stream: reader.stream,
+        usage_wanted: reader.usage_wanted,
+        max_output: reader.max_output,
+        choices: reader.choices,
+        needs: reader.needs,
+        effort: reader.effort,
+        original: Original {
+            dialect: Dialect::OpenaiChat,
+            spans: reader.spans,
+            frames: frames.clone(),
+        },
+    })
+}
+
+fn first_member(frames: &Frames) -> usize {
+    let mut at = 0;
+    for part in frames.parts() {
+        match memchr::memchr(b'{', part) {
+            Some(found) => return at + found + 1,
+            None => at += part.len(),
+        }
+    }
+    at
+}
+
+fn shown(key: &str) -> String {
+    key.chars().take(40).collect()
+}
+
+struct Reader<'a> {
+    frames: &'a Frames,
+    needs: Needs,
+    model: Option<String>,
+    stream: bool,
+    usage_wanted: bool,
+    max_output: Option<Tokens>,
+    choices: u32,
+    effort: Effort,
+    messages: bool,
+    spans: Spans,
+}
+
+impl Reader<'_> {
+    fn field(&mut self, member: &Member) -> Result<(), Refusal> {
+        let key = member.key.as_str();
+        match key {
+            "messages" => {
+                if self.first_byte(member) != Some(b'[') {
+                    return Err(wrong(key, "an array of messages"));
+                }
+                if self.is_empty_array(member) {
+                    return Err(Refusal::invalid(key, "`messages` is empty; send at least one message"));
+                }
+                self.messages = true;
+                self.spans.prompt_bytes += member.value.len();
+            }
+            "model" => {
+                let name: String = self.value(member, "a string")?;
+                if name.is_empty() || name.len() > 200 {
+                    return Err(wrong(key, "the name of a model"));
+                }
+                self.model = Some(name);
+                self.spans.model = member.value.clone();
+            }
+            "stream" => self.stream = self.optional(member, "true or false")?.unwrap_or(false),
+            "stream_options" => {
+                #[derive(Deserialize)]
+                struct StreamOptions {
+                    include_usage: Option<bool>,
+                }
+                let options: Option<StreamOptions> = self.optional(member, "an object")?;
+                self.usage_wanted = options.and_then(|options| options.include_usage) == Some(true);
+                self.spans.stream_options = Some(member.value.clone());
+            }
+            "max_tokens" | "max_completion_tokens" => self.bound_output(member)?,
+            "n" => {
+                let count: Option<u64> = self.optional(member, "a whole number")?;
+                let count = count.unwrap_or(1);
+                if !(1..=MAX_CHOICES).contains(&count) {
+                    return Err(wrong(key, "a whole number from 1 to 16"));
+                }
+                self.choices = u32::try_from(count).unwrap_or(1);
+            }
+            "tools" => {
+                self.needs.tools = match self.first_byte(member) {
+                    Some(b'[') => !self.is_empty_array(member),
+                    Some(b'n') => false,
+                    _ => return Err(wrong(key, "an array of tools")),
+                };
+                self.spans.prompt_bytes += member.value.len();
+            }
+            "tool_choice" => {
+                let choice: Option<Value> = self.optional(member, "a string or an object")?;
+                self.needs.forced_tools = match choice {
+                    None => false,
+                    Some(Value::String(word)) => word == "required",
+                    Some(Value::Object(_)) => true,
+                    Some(_) => return Err(wrong(key, "auto, none, required or a tool")),
+                };
+            }
+            "response_format" => {
+                #[derive(Deserialize)]
+                struct Format {
+                    r#type: String,
+                }
+                let format: Option<Format> = self.optional(member, "an object with a `type`")?;
+                match format.as_ref().map(|format| format.r#type.as_str()) {
+                    Some("json_object") => self.needs.json_object = true,
+                    Some("json_schema") => self.needs.json_schema = true,
+                    _ => {}
+                }
+                self.spans.prompt_bytes += member.value.len();
+            }
+            "logprobs" => {
+                let asked: Option<Value> = self.optional(member, "true or false")?;
+                self.needs.logprobs = !matches!(asked, None | Some(Value::Bool(false)));
+            }
+            "thinking" => {
+                #[derive(Deserialize)]
+                struct Thinking {
+                    r#type: Option<String>,
+                }
+                let thinking: Option<Thinking> = self.optional(member, "an object with a `type`")?;
+                if thinking.and_then(|thinking| thinking.r#type).as_deref() == Some("disabled") {
+                    self.effort = Effort::Off;
+                }
+            }
+            "reasoning_effort" => {
+                let effort: Option<Value> = self.optional(member, "a word such as high")?;
+                self.effort = match effort.as_ref().and_then(Value::as_str) {
+                    Some("none" | "off") => Effort::Off,
+                    Some("max" | "ultra") => Effort::Max,
+                    Some(_) => Effort::High,
+                    None => self.effort,
+                };
+            }
+            "temperature" | "top_p" | "presence_penalty" | "frequency_penalty" => {
+                let _: Option<f64> = self.optional(member, "a number")?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn bound_output(&mut self, member: &Member) -> Result<(), Refusal> {
+        let bound: Option<u64> = self.optional(member, "a whole number of tokens, at least 1")?;
+        let Some(bound) = bound else { return Ok(()) };
+        if !(1..=MAX_OUTPUT).contains(&bound) {
+            return Err(wrong(&member.key, "a whole number of tokens that a model can write, at least 1"));
+        }
+        if self.max_output.is_some() {
+            return Err(Refusal::invalid(
+                &member.key,
+                "`max_tokens` and `max_completion_tokens` are both given; give one",
+            ));
+        }
+        let field = if member.key == "max_tokens" {
+            MaxField::MaxTokens
+        } else {
+            MaxField::MaxCompletionTokens
+        };
+        self.max_output = Some(Tokens::new(bound));
+        self.spans.max_output = Some((field, member.value.clone()));
+        Ok(())
+    }
+
+    fn first_byte(&self, member: &Member) -> Option<u8> {
+        let start = member.value.start;
+        self.frames.slice(start..start + 1).first().copied()
+    }
+
+    fn is_empty_array(&self, member: &Member) -> bool {
+        member.value.len() < 64
+            && self
+                .frames
+                .slice(member.value.clone())
+                .iter()
+                .all(|byte| matches!(byte, b'[' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+    }
+
+    fn value<T: serde::de::DeserializeOwned>(&self, member: &Member, what: &str) -> Result<T, Refusal> {
+        if member.value.len() > FIELD_BYTES {
+            return Err(Refusal::invalid(&member.key, format!("`{}` is larger than 1 MiB", member.key)));
+        }
+        serde_json::from_slice(&self.frames.slice(member.value.clone()))
+            .map_err(|_| wrong(&member.key, what))
+    }
+
+    fn optional<T: serde::de::DeserializeOwned>(
+        &self,
+        member: &Member,
+        what: &str,
+    ) -> Result<Option<T>, Refusal> {
+        self.value(member, what)
+    }
+}
+
+fn wrong(field: &str, what: &str) -> Refusal {
+    Refusal::invalid(field, format!("`{field}` must be {what}"))
+}
+
+/// A refusal as OpenAI clients expect it: `{"error": {"message", "type", "param", "code"}}`, with
+/// the backends considered beside them.
+pub fn error_body(refusal: &Refusal) -> Bytes {
+    let kind = match refusal.code {
+        Code::InvalidRequest | Code::TooLarge | Code::NotFound => "invalid_request_error",
+        Code::InvalidKey => "authentication_error",
+        Code::NoCertifiedBackend | Code::NotAllowed => "permission_error",
+        Code::BudgetExceeded => "insufficient_quota",
+        Code::RateLimited => "rate_limit_error",
+        Code::HostFailed | Code::Overloaded | Code::NoBackend | Code::TimedOut => "server_error",
+    };
+    let mut error = json!({
+        "message": refusal.message,
+        "type": kind,
+        "param": refusal.field,
+        "code": refusal.code.as_str(),
+    });
+    if !refusal.backends.is_empty() {
+        error["backends"] = json!(refusal.backends);
+    }
+    if let Some(wait) = refusal.retry_after {
+        error["retry_after_seconds"] = json!(seconds(wait));
+    }
+    Bytes::from(json!({ "error": error }).to_string())
+}
+
+/// Whole seconds, rounded up, as `Retry-After` wants them.
+pub fn seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str) -> Result<Request, Refusal> {
+        read(Frames::from(Bytes::from(text.to_owned())))
+    }
+
+    #[test]
+    fn the_fields_that_routing_needs_are_found() {
+        let request = read_text(
+            r#"{"model":"deepseek-v4-pro","messages":[{"role":"user","content":"hi"}],
+                "stream":true,"stream_options":{"include_usage":true},"max_completion_tokens":50,
+                "n":2,"tools":[{"type":"function"}],"tool_choice":"required",
+                "response_format":{"type":"json_schema"},"reasoning_effort":"max","x_unknown":{"a":1}}"#,
+        )
+        .expect("a request");
+        assert_eq!(request.model, "deepseek-v4-pro");
+        assert!(request.stream && request.usage_wanted);
+        assert_eq!(request.max_output, Some(Tokens::new(50)));
+        assert_eq!(request.choices, 2);
+        assert!(request.needs.tools && request.needs.forced_tools && request.needs.json_schema);
+        assert_eq!(request.effort, Effort::Max);
+    }
+
+    #[test]
+    fn null_means_absent() {
+        let request = read_text(
+            r#"{"model":"m","messages":[{}],"stream":null,"stream_options":null,"max_tokens":null,
+                "n":null,"tools":null,"tool_choice":null,"response_format":null,"temperature":null}"#,
+        )
+        .expect("a request");
+        assert!(!request.stream && !request.needs.tools);
+        assert_eq!(request.max_output, None);
+    }
+
+    #[test]
+    fn each_mistake_names_its_field() {
+        for (text, field) in [
+            (r#"{"messages":[{}]}"#, "model"),
+            (r#"{"model":5,"messages":[{}]}"#, "model"),
+            (r#"{"model":"m"}"#, "messages"),
+            (r#"{"model":"m","messages":[ ]}"#, "messages"),
+            (r#"{"model":"m","messages":"hi"}"#, "messages"),
+            (r#"{"model":"m","messages":[{}],"stream":"yes"}"#, "stream"),
+            (r#"{"model":"m","messages":[{}],"max_tokens":-1}"#, "max_tokens"),
+            (r#"{"model":"m","messages":[{}],"max_tokens":9223372036854775808}"#, "max_tokens"),
+            (r#"{"model":"m","messages":[{}],"max_tokens":1e308}"#, "max_tokens"),
+            (r#"{"model":"m","messages":[{}],"max_tokens":0}"#, "max_tokens"),
+            (r#"{"model":"m","messages":[{}],"n":1000}"#, "n"),
+            (r#"{"model":"m","messages":[{}],"temperature":"hot"}"#, "temperature"),
+            (r#"{"model":"m","messages":[{}],"tools":{}}"#, "tools"),
+            (r#"{"model":"m","model":"n","messages":[{}]}"#, "model"),
+            (r#"{"model":"m","mod\u0065l":"n","messages":[{}]}"#, "model"),
+            (r#"{"model":"m","messages":[{}],"max_tokens":1,"max_completion_tokens":2}"#, "max_completion_tokens"),
+        ] {
+            let refusal = read_text(text).expect_err(text);
+            assert_eq!(refusal.code, Code::InvalidRequest, "{text}");
+            assert_eq!(refusal.field.as_deref(), Some(field), "{text}: {}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn an_error_has_the_envelope_that_clients_parse() {
+        let refusal = Refusal::invalid("model", "no such model");
+        let body: Value = serde_json::from_slice(&error_body(&refusal)).expect("JSON");
+        assert_eq!(body["error"]["code"], "invalid_request");
+        assert_eq!(body["error"]["param"], "model");
+        assert_eq!(body["error"]["type"], "invalid_request_error");
+    }
+}
