@@ -1,0 +1,165 @@
+//! The ranked plan of one request: every allowed backend with what this request is expected to
+//! cost there now, cheapest first.
+
+use std::sync::Arc;
+
+use crate::catalog::Offer;
+use crate::chat::{Lack, Needs, Tokens, Usage};
+use crate::id::BackendName;
+use crate::money::Money;
+use crate::pricing::{self, Window};
+use crate::time::Timestamp;
+
+use super::{Counts, PlaceEstimates, Workload};
+
+/// What is to be placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub needs: &'a Needs,
+    pub prompt_bytes: usize,
+    /// The caller's bound on each choice's output, or ours.
+    pub bound: Option<Tokens>,
+    pub choices: u32,
+    /// The caller's limit on the expected cost.
+    pub max_cost: Option<Money>,
+}
+
+/// One allowed backend, with all that the ranking depends on.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    pub name: &'a BackendName,
+    pub offer: &'a Offer,
+    /// `None`: no price is known at this instant.
+    pub window: Option<Arc<Window>>,
+    pub health: Health,
+    pub estimates: &'a PlaceEstimates,
+}
+
+/// Whether a backend takes requests now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    Up,
+    /// It failed, or asked to be left alone, until this instant.
+    Resting(Timestamp),
+    /// All that its account may have in flight is in flight.
+    Full,
+}
+
+/// A backend in its place in the plan.
+#[derive(Clone, Debug)]
+pub struct Ranked {
+    /// Which of the candidates.
+    pub candidate: usize,
+    pub expected: Usage,
+    pub cost: Money,
+    pub window: Arc<Window>,
+    pub ttft_ms: Option<u64>,
+}
+
+/// Best first, and why the others are out.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub ranked: Vec<Ranked>,
+    pub rejected: Vec<Lack>,
+    /// The earliest instant at which a resting backend may be asked again.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// Ranks the candidates by expected cost, ties by name: the same inputs give the same plan.
+pub fn plan(question: Question<'_>, candidates: &[Candidate<'_>], workload: &Workload) -> Plan {
+    let mut plan = Plan::default();
+    for (index, candidate) in candidates.iter().enumerate() {
+        let mut reject = |reason: String| {
+            plan.rejected.push(Lack {
+                backend: candidate.name.to_string(),
+                reason,
+            });
+        };
+        if let Some(lack) = lacks(question, candidate.offer) {
+            reject(lack);
+            continue;
+        }
+        match candidate.health {
+            Health::Up => {}
+            Health::Resting(until) => {
+                reject(format!("it is resting after failures until {until:.0}"));
+                plan.retry_at = Some(plan.retry_at.map_or(until, |at| at.min(until)));
+                continue;
+            }
+            Health::Full => {
+                reject("its account has no request left to run at once".to_owned());
+                continue;
+            }
+        }
+        let Some(window) = &candidate.window else {
+            reject("its price at this instant is unknown; set it in the deployments".to_owned());
+            continue;
+        };
+        let expected = Counts::expected(
+            candidate.estimates,
+            workload,
+            question.prompt_bytes,
+            question.bound,
+            question.choices,
+        )
+        .usage;
+        let cost = pricing::cost(&window.rates, &expected);
+        if let Some(limit) = question.max_cost
+            && cost > limit
+        {
+            reject(format!("it is expected to cost {cost}, above the limit of {limit}"));
+            continue;
+        }
+        plan.ranked.push(Ranked {
+            candidate: index,
+            expected,
+            cost,
+            window: window.clone(),
+            ttft_ms: candidate.estimates.first_byte_ms(),
+        });
+    }
+    plan.ranked.sort_by(|a, b| {
+        let name = |ranked: &Ranked| candidates[ranked.candidate].name;
+        a.cost.cmp(&b.cost).then_with(|| name(a).cmp(name(b)))
+    });
+    plan
+}
+
+/// What an offer lacks for a request, if anything.
+fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
+    let can = &offer.capabilities;
+    let needs = question.needs;
+    for (needed, able, what) in [
+        (needs.tools, can.tools, "tools"),
+        (needs.forced_tools, can.forced_tools, "a forced tool_choice"),
+        (needs.json_object, can.json_object, "JSON mode"),
+        (needs.json_schema, can.json_schema, "JSON schemas"),
+        (needs.images, can.images, "images"),
+        (needs.logprobs, can.logprobs, "logprobs"),
+    ] {
+        if needed && !able {
+            return Some(format!("it does not take {what}"));
+        }
+    }
+    if let Some(bound) = question.bound
+        && bound > offer.max_output
+    {
+        return Some(format!("it writes at most {} tokens, not {bound}", offer.max_output));
+    }
+    // Even the densest text has fewer bytes than tokens times this; longer prompts cannot fit.
+    let at_least = Tokens::new(question.prompt_bytes as u64 / 16);
+    (at_least > offer.context).then(|| format!("its context of {} tokens is too short", offer.context))
+}
+
+/// The most that a request can cost at these rates: each two bytes of the prompt a missed token,
+/// and every token of output that it allows.
+pub fn worst_case(window: &Window, offer: &Offer, question: Question<'_>) -> Money {
+    let input = Tokens::new((question.prompt_bytes as u64).div_ceil(2).min(offer.context.get()));
+    let output = question.bound.unwrap_or(offer.max_output).min(offer.max_output);
+    let usage = Usage {
+        cache_miss: input,
+        visible: Tokens::new(output.get().saturating_mul(u64::from(question.choices))),
+        ..Usage::default()
+    };
+    pricing::cost(&window.rates, &usage)
+}

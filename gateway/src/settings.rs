@@ -1,0 +1,250 @@
+//! `tollgate.toml`: every setting with its limit and its reason. Paths are relative to the file.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Deserializer};
+
+use crate::id::{AccountName, HostName, RegionName, Tag};
+use crate::money::Money;
+use crate::time::Timestamp;
+
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("{path}: {source}; write a configuration there, or name another with --config")]
+    Unreadable {
+        path: String,
+        source: std::io::Error,
+    },
+    #[error("{path}:{line}: {message}")]
+    Wrong {
+        path: String,
+        line: usize,
+        message: String,
+    },
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where callers reach the gateway.
+    pub listen: String,
+    /// Folder of the embedded database, the spool and the pepper of the keys.
+    pub data: PathBuf,
+    /// Folders of the catalog; a later one extends an earlier one.
+    pub catalog: Vec<PathBuf>,
+    /// PostgreSQL; the environment's `DATABASE_URL` goes before it, none means embedded SQLite.
+    pub database_url: Option<String>,
+    /// For rehearsals: the instant that the gateway takes its start for.
+    pub clock_starts_at: Option<Timestamp>,
+    pub ledger: LedgerSettings,
+    pub limits: Limits,
+    pub account: Vec<Account>,
+    pub dashboard: Dashboard,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            listen: "127.0.0.1:8080".to_owned(),
+            data: PathBuf::from("../data"),
+            catalog: vec![PathBuf::from("catalog"), PathBuf::from("deployments")],
+            database_url: None,
+            clock_starts_at: None,
+            ledger: LedgerSettings::default(),
+            limits: Limits::default(),
+            account: Vec::new(),
+            dashboard: Dashboard::default(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LedgerSettings {
+    pub durability: Durability,
+    /// How much may wait for the database; beyond it requests are refused rather than unmetered.
+    pub spool_bytes: u64,
+}
+
+impl Default for LedgerSettings {
+    fn default() -> Self {
+        LedgerSettings {
+            durability: Durability::Written,
+            spool_bytes: 8 << 30,
+        }
+    }
+}
+
+/// What an entry must have survived before a request goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Handed to the operating system: survives any death of the process; synced ≤ 10 ms behind.
+    Written,
+    /// On the disk: survives power loss as well.
+    Synced,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest request body. A million tokens are some 4 MB.
+    pub body_bytes: u64,
+    /// Largest plain answer read from a host.
+    pub answer_bytes: u64,
+    /// Time for a caller to send its whole body.
+    #[serde(deserialize_with = "duration")]
+    pub read_timeout: Duration,
+    /// Requests in flight in the whole gateway; beyond it new ones are shed with 503.
+    pub in_flight: usize,
+    /// Requests in flight for one key; beyond it 429.
+    pub in_flight_per_key: u32,
+    /// Requests a second for one key, and how many may come at once.
+    pub requests_per_second: u32,
+    pub burst: u32,
+    #[serde(deserialize_with = "duration")]
+    pub connect_timeout: Duration,
+    /// From sending a request to the first byte of a stream, or to the whole of a plain answer's head.
+    #[serde(deserialize_with = "duration")]
+    pub first_byte_timeout: Duration,
+    /// Longest silence inside an answer.
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    /// Attempts of one request, the first included.
+    pub attempts: u16,
+    /// Longest `Retry-After` that is waited for instead of refusing.
+    #[serde(deserialize_with = "duration")]
+    pub retry_wait: Duration,
+    /// When a caller has left: the rest of the answer is read to its usage if it will cost no more
+    /// than this, and cancelled otherwise.
+    pub drain_cost: Money,
+    #[serde(deserialize_with = "duration")]
+    pub drain_time: Duration,
+    /// Output reserved, and asked for, when a key has a hard budget and the caller sets no bound.
+    pub assumed_output: u64,
+    /// How long running requests may take to end when the gateway is told to stop.
+    #[serde(deserialize_with = "duration")]
+    pub shutdown_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            body_bytes: 32 << 20,
+            answer_bytes: 64 << 20,
+            read_timeout: Duration::from_secs(60),
+            in_flight: 4096,
+            in_flight_per_key: 512,
+            requests_per_second: 100_000,
+            burst: 100_000,
+            connect_timeout: Duration::from_secs(5),
+            first_byte_timeout: Duration::from_secs(600),
+            idle_timeout: Duration::from_secs(120),
+            attempts: 3,
+            retry_wait: Duration::from_secs(2),
+            drain_cost: Money::from_picodollars(20_000_000_000),
+            drain_time: Duration::from_secs(120),
+            assumed_output: 32_768,
+            shutdown_time: Duration::from_secs(60),
+        }
+    }
+}
+
+/// Our credential at a host. Hosts whose credential stands in the environment variable that the
+/// catalog names need no entry here.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    pub host: HostName,
+    #[serde(default = "default_account")]
+    pub name: AccountName,
+    /// Environment variable with the credential; the catalog's if not given.
+    pub key_env: Option<String>,
+    /// File with the credential, instead.
+    pub key_file: Option<PathBuf>,
+    /// Instead of the catalog's address: deployments, projects, own servers, emulators.
+    pub base_url: Option<url::Url>,
+    /// Only these regions; all if empty.
+    #[serde(default)]
+    pub regions: Vec<RegionName>,
+    /// Certifications that need the operator's word, such as a signed BAA.
+    #[serde(default)]
+    pub confirm: Vec<Tag>,
+}
+
+fn default_account() -> AccountName {
+    AccountName::from("default")
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Dashboard {
+    /// The dashboard is reached by https (through a proxy): its cookie is marked `Secure`.
+    pub https: bool,
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
+    let span: SignedDuration = text
+        .parse()
+        .map_err(|_| serde::de::Error::custom(format!("`{text}` is no duration: write 500ms, 2s or 5m")))?;
+    Duration::try_from(span)
+        .map_err(|_| serde::de::Error::custom(format!("`{text}` is negative; write a duration such as 2s")))
+}
+
+impl Settings {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// An unreadable file, or the file and line of what is wrong in it.
+    pub fn load(path: &Path) -> Result<Self, SettingsError> {
+        let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Unreadable {
+            path: path.display().to_string(),
+            source,
+        })?;
+        let mut settings: Settings =
+            toml::from_str(&text).map_err(|error| SettingsError::Wrong {
+                path: path.display().to_string(),
+                line: error
+                    .span()
+                    .map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1),
+                message: error.message().to_owned(),
+            })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        settings.data = folder.join(&settings.data);
+        for catalog in &mut settings.catalog {
+            *catalog = folder.join(&catalog);
+        }
+        for account in &mut settings.account {
+            account.key_file = account.key_file.as_ref().map(|file| folder.join(file));
+        }
+        Ok(settings)
+    }
+
+    /// The database to use: the environment's, the file's, or SQLite in the data folder.
+    pub fn database(&self, environment: Option<String>) -> String {
+        environment
+            .filter(|url| !url.is_empty())
+            .or_else(|| self.database_url.clone())
+            .unwrap_or_else(|| format!("sqlite:{}", self.data.join("tollgate.sqlite").display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_is_told_with_its_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("tollgate.toml");
+        std::fs::write(&file, "listen = \"127.0.0.1:0\"\n[limits]\nidle_timeout = \"soon\"\n").expect("written");
+        let error = Settings::load(&file).expect_err("no duration").to_string();
+        assert!(error.contains("tollgate.toml:3:") && error.contains("write 500ms"), "{error}");
+        std::fs::write(&file, "listne = \"x\"\n").expect("written");
+        let error = Settings::load(&file).expect_err("unknown field").to_string();
+        assert!(error.contains("tollgate.toml:1:") && error.contains("listne"), "{error}");
+    }
+}
