@@ -16,4 +16,5 @@ pub mod pricing;
 
 // Who may ask, and what is written down.
 pub mod access;
+pub mod commands;
 pub mod ledger;
