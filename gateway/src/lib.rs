@@ -16,6 +16,7 @@ pub mod pricing;
 
 // Who may ask, and what is written down.
 pub mod access;
+pub mod commands;
 pub mod ledger;
 pub mod backend;
 

@@ -1,6 +1,16 @@
 //! Every attempt, written before its first byte leaves and settled before its last byte arrives;
 //! shipped to the database exactly once; never changed.
+//!
+//! [`Ledger`] is what the rest of the gateway holds: it writes to the [`spool`] on the calling
+//! thread and ships to the [`store`] in the background.
 
+pub mod budget;
 mod entry;
+mod keeper;
+pub mod spool;
+pub mod store;
 
 pub use entry::{Entry, Outcome, Payer, Place, Price};
+pub use keeper::{Ledger, LedgerError, NotDrained, Status};
+pub use spool::{Durability, Settings, SpoolError, Written};
+pub use store::{Store, StoreError};
