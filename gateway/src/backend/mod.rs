@@ -1,3 +1,10 @@
-//! What a request can be sent to.
+//! What a request can be sent to, and the way there.
 
+mod account;
+mod breaker;
+mod transport;
 pub mod wires;
+
+pub use account::{Account, Backend, Credential, Occupied, State, Unused, backends};
+pub use breaker::{Breaker, LONGEST_REST};
+pub use transport::{Call, Reply, Transport, TransportError, retry_after};
