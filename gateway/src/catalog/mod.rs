@@ -1,16 +1,36 @@
 //! The book of hosts: what each sells, where, at which price and when, under which certifications,
 //! every row with its source and the day it was learnt. Loaded from `config/catalog/`, one file a
 //! host, whole or not at all; immutable once loaded.
+//!
+//! The types stand here. `form` is how the files spell them, `assemble` and `tariff` turn that into
+//! these types and refuse what cannot be meant, `load` reads folders, `resolve` finds what a caller
+//! asks for, `watch` takes up changed files while the gateway runs.
+
+mod assemble;
+mod error;
+mod form;
+mod load;
+mod page;
+mod resolve;
+mod tariff;
+mod watch;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+pub use error::{CatalogError, Problem};
+pub use resolve::{Asked, UnknownModel};
+pub use watch::Watch;
 
 use crate::chat::Tokens;
-use crate::id::{CatalogVersion, HostName, ModelName, RegionName, Tag};
+use crate::id::{CatalogVersion, HostName, ModelName, RegionName, Tag, WindowId};
 use crate::money::Rate;
 use crate::time::Timestamp;
 
@@ -29,10 +49,24 @@ pub struct Catalog {
     pub version: CatalogVersion,
     /// By name.
     pub hosts: BTreeMap<HostName, Host>,
+    /// By name.
+    pub models: BTreeMap<ModelName, Model>,
     /// Names that callers may use for models, some of which have ended.
     pub aliases: Vec<Alias>,
-    /// Path below the catalog folder → content, as loaded: what the ledger keeps to recompute by.
+    /// Path below its folder (`2:` before those of the second folder, and so on) → content, as
+    /// loaded: what the ledger keeps to recompute by.
     pub files: BTreeMap<String, String>,
+}
+
+/// A model by Tollgate's name, and its releases.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub name: ModelName,
+    /// For people: `DeepSeek-V4-Pro`.
+    pub title: Arc<str>,
+    /// Newest first: `0813`, `preview`.
+    pub snapshots: Vec<Arc<str>>,
+    pub source: Source,
 }
 
 /// Another name for a model, while it lasts.
@@ -54,6 +88,8 @@ pub struct Host {
     pub auth: Auth,
     /// Which instant of a call decides its price window.
     pub bills_at: BillsAt,
+    /// What is known of that, and how well.
+    pub bills_at_note: Option<Arc<str>>,
     pub quirks: Quirks,
     pub cache: CacheRules,
     pub endpoints: Vec<Endpoint>,
@@ -64,7 +100,7 @@ pub struct Host {
 }
 
 /// The protocol that a host speaks. One module each in `backend/wires/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wire {
     /// OpenAI-compatible chat completions.
@@ -85,7 +121,7 @@ pub enum Auth {
 
 /// Which instant of a call the host prices it by. Readers of DeepSeek's pages disagree, so it is a
 /// fact of the catalog with a source, not of the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BillsAt {
     Start,
@@ -116,7 +152,7 @@ pub struct CacheRules {
     pub source: Source,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CacheKind {
     /// No discount for repeated prefixes.
@@ -178,8 +214,11 @@ pub struct Capabilities {
 
 /// A price list of one offer over a span of time, as it was known from one day on.
 ///
-/// In force at `t`, as known at `k`: among tariffs with `known <= k` and `from <= t < until`, a
-/// promotion before a list, then the latest known.
+/// Time runs twice here. `from` and `until` say when a price holds, `known` says since when we
+/// could have known of it. In force at `t`, as known at `k`: among the tariffs with `known <= k`
+/// and `from <= t < until`, a promotion before a list, then the latest known. So a later
+/// announcement overrules an earlier one without erasing it, and a month can be priced again as
+/// it looked when its budget was made. No two tariffs of one kind and one `known` overlap.
 #[derive(Debug)]
 pub struct Tariff {
     pub name: Arc<str>,
@@ -192,13 +231,13 @@ pub struct Tariff {
     pub zone: TimeZone,
     /// Holidays count as days off for bands with `holidays_off`.
     pub calendar: Option<Arc<Calendar>>,
-    /// Bands with hours first; the last has none and takes the rest of the time.
+    /// Bands with hours first, none overlapping; the last has none and takes the rest of the time.
     pub bands: Vec<Band>,
     pub note: Option<Arc<str>>,
     pub source: Source,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TariffKind {
     List,
@@ -210,6 +249,8 @@ pub enum TariffKind {
 pub struct Band {
     /// `flat`, `peak`, `off-peak`.
     pub name: Arc<str>,
+    /// model/tariff/band, as entries name it.
+    pub window: WindowId,
     /// Empty: whenever no other band applies.
     pub hours: Vec<Hours>,
     /// Monday first: the days on which `hours` apply.
