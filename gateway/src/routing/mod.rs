@@ -5,6 +5,6 @@ mod decision;
 mod estimates;
 mod plan;
 
-pub use decision::{Decision, RankedLine};
+pub use decision::{Decision, RankedLine, Rejection};
 pub use estimates::{Counts, PlaceEstimates, Sample, Workload};
 pub use plan::{Candidate, Health, Plan, Question, Ranked, plan, worst_case};

@@ -33,7 +33,6 @@ use crate::access::Directory;
 use crate::backend::Transport;
 use crate::chat::Refusal;
 use crate::ledger::{Budgets, Ledger};
-use crate::routing::Workloads;
 use crate::settings::Limits;
 use crate::time::Clock;
 
@@ -48,7 +47,6 @@ pub struct Rooms {
     pub budgets: Arc<dyn Budgets>,
     pub ledger: Ledger,
     pub sites: ArcSwap<Sites>,
-    pub workloads: Workloads,
     pub transport: Transport,
     pub retries: TpsBudget,
     pub metrics: Metrics,

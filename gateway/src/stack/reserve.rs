@@ -1,0 +1,126 @@
+//! Reserve: what this request can cost at worst, held against the budget of its key before anything
+//! is sent. Keys without a budget pass through.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tower::Service;
+
+use super::passage::{Certified, Reserved};
+use super::{Outcome, Rooms};
+use crate::chat::{Code, Refusal, Tokens};
+use crate::ledger::{Ask, BudgetError};
+use crate::money::Money;
+use crate::routing::{Question, worst_case};
+
+#[derive(Clone)]
+pub(super) struct Reserve<S> {
+    inner: S,
+    rooms: Arc<Rooms>,
+}
+
+impl<S> Reserve<S> {
+    pub(super) fn new(inner: S, rooms: Arc<Rooms>) -> Self {
+        Reserve { inner, rooms }
+    }
+}
+
+impl<S, T> Service<Certified> for Reserve<S>
+where
+    S: Service<Reserved, Response = T, Error = Refusal> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    T: Send + 'static,
+{
+    type Response = T;
+    type Error = Refusal;
+    type Future = Outcome<T>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, certified: Certified) -> Self::Future {
+        let Some(budget) = certified.asked.principal.budget else {
+            return Box::pin(self.inner.call(Reserved {
+                bound: certified.asked.request.max_output,
+                hold: None,
+                certified,
+            }));
+        };
+        let (rooms, mut inner) = (self.rooms.clone(), self.inner.clone());
+        Box::pin(async move {
+            // Without a bound of the caller's the worst case would be the model's longest answer,
+            // and small budgets would refuse everything: the gateway sets a bound of its own.
+            let bound = certified
+                .asked
+                .request
+                .max_output
+                .unwrap_or(Tokens::new(rooms.limits.assumed_output));
+            let worst = worst(&certified, bound);
+            let asked = &certified.asked;
+            let hold = rooms
+                .budgets
+                .reserve(Ask {
+                    key: asked.principal.payer.key,
+                    budget,
+                    worst,
+                    now: asked.at,
+                    until: asked.at + longest(&rooms),
+                })
+                .await
+                .map_err(|error| refusal(&error))?;
+            inner
+                .call(Reserved {
+                    bound: Some(bound),
+                    hold: Some(hold),
+                    certified,
+                })
+                .await
+        })
+    }
+}
+
+/// The dearest that any allowed backend could become, for as many attempts as may be made.
+fn worst(certified: &Certified, bound: Tokens) -> Money {
+    let request = &certified.asked.request;
+    let question = Question {
+        needs: &request.needs,
+        prompt_bytes: request.original.spans.prompt_bytes,
+        bound: Some(bound),
+        choices: request.choices,
+        max_cost: None,
+    };
+    certified
+        .allowed
+        .iter()
+        .filter_map(|&index| {
+            let site = &certified.sites.all[index];
+            let window = site.window(certified.asked.at)?;
+            Some(worst_case(&window, site.backend.offer(), question))
+        })
+        .max()
+        .unwrap_or(Money::ZERO)
+}
+
+/// A hold lapses only when no request can still be running.
+fn longest(rooms: &Rooms) -> Duration {
+    let limits = &rooms.limits;
+    (limits.first_byte_timeout + limits.retry_wait) * u32::from(limits.attempts.max(1))
+        + limits.drain_time
+        + Duration::from_secs(6 * 3600)
+}
+
+fn refusal(error: &BudgetError) -> Refusal {
+    match error {
+        BudgetError::Exceeded { .. } => Refusal::new(
+            Code::BudgetExceeded,
+            format!("{error}. Ask for a larger budget, or set a smaller max_tokens"),
+        ),
+        BudgetError::Unknown(_) => Refusal::new(
+            Code::Overloaded,
+            format!("{error}; a hard budget does not guess, try again shortly"),
+        )
+        .retry_after(Duration::from_secs(1)),
+    }
+}
