@@ -1,6 +1,13 @@
 //! What a usage costs: the window in force at an instant, as known at an instant, and the one
 //! function from rates and usage to money.
 
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use window::{Window, window};
+
 use crate::catalog::Rates;
 use crate::chat::Usage;
 use crate::money::Money;
