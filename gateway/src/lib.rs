@@ -17,8 +17,16 @@ pub mod pricing;
 // Who may ask, and what is written down.
 pub mod access;
 pub mod commands;
+pub mod compliance;
 pub mod ledger;
+
+// Where a request goes, and the way there.
 pub mod backend;
+pub mod routing;
+pub mod settings;
+
+// The line that it walks.
+pub mod stack;
 
 // What callers see.
 pub mod edge;

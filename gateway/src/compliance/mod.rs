@@ -24,7 +24,7 @@ pub struct Place<'a> {
 pub fn certified(place: Place<'_>, demands: &[Tag], now: Timestamp) -> Result<(), String> {
     let mut lacks = Vec::new();
     if !demands.is_empty() {
-        let today = now.to_zoned(TimeZone::UTC).date();
+        let today = TimeZone::UTC.to_datetime(now).date();
         for tag in demands {
             if let Err(lack) = answers(place, tag, today) {
                 lacks.push(lack);

@@ -92,7 +92,7 @@ impl Admission {
 
 /// The right to be worked on, given back when dropped.
 #[derive(Debug)]
-pub struct Permit {
+pub(super) struct Permit {
     all: Arc<AtomicUsize>,
     key: Option<Arc<AtomicU32>>,
 }

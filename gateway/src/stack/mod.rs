@@ -24,15 +24,17 @@ use tower::ServiceBuilder;
 use tower::retry::budget::TpsBudget;
 
 pub use explain::Route;
-pub use meter::{MeteredStream, StreamError};
+pub use meter::MeteredStream;
 pub use observed::Metrics;
-pub use passage::{Answer, Arrival, Surface, TAGS, MAX_COST};
+pub use passage::{Answer, Arrival, Content, MAX_COST, Surface, TAGS};
 pub use sites::{Site, Sites};
+pub use admit::Admission;
 
 use crate::access::Directory;
 use crate::backend::Transport;
 use crate::chat::Refusal;
-use crate::ledger::{Budgets, Ledger};
+use crate::ledger::Ledger;
+use crate::ledger::budget::Budgets;
 use crate::settings::Limits;
 use crate::time::Clock;
 
@@ -50,7 +52,7 @@ pub struct Rooms {
     pub transport: Transport,
     pub retries: TpsBudget,
     pub metrics: Metrics,
-    pub admission: admit::Admission,
+    pub admission: Admission,
 }
 
 /// Composes the stack. The order is the design: what is cheaper to check, and what protects more,

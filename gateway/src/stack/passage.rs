@@ -2,6 +2,7 @@
 //! a layer can only be called with what the layers above it made.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -11,11 +12,11 @@ use smallvec::SmallVec;
 
 use super::admit::Permit;
 use super::meter::MeteredStream;
-use super::sites::Sites;
+use super::sites::{Site, Sites};
 use crate::access::Principal;
 use crate::chat::{Frames, Lack, Refusal, Request, Tokens};
 use crate::id::{BackendName, ModelName, RequestId, Tag};
-use crate::ledger::Hold;
+use crate::ledger::budget::Hold;
 use crate::money::Money;
 use crate::routing::Plan;
 use crate::time::Timestamp;
@@ -47,26 +48,27 @@ pub struct Arrival {
 
 /// A request whose caller is known.
 #[derive(Debug)]
-pub struct Known {
+pub(super) struct Known {
     pub arrival: Arrival,
     pub principal: Arc<Principal>,
 }
 
 /// A request that may be worked on.
 #[derive(Debug)]
-pub struct Admitted {
+pub(super) struct Admitted {
     pub known: Known,
     pub permit: Permit,
 }
 
 /// A request that has been read.
 #[derive(Debug)]
-pub struct Asked {
+pub(super) struct Asked {
     pub id: RequestId,
     pub at: Timestamp,
     pub surface: &'static Surface,
     pub principal: Arc<Principal>,
-    pub permit: Permit,
+    /// Held until the answer has been delivered.
+    pub _permit: Permit,
     pub request: Request,
     /// Of the key and of the request, sorted, each once.
     pub tags: Vec<Tag>,
@@ -75,7 +77,7 @@ pub struct Asked {
 
 /// A request with the backends that may serve it: none outside `allowed` will ever see it.
 #[derive(Debug)]
-pub struct Certified {
+pub(super) struct Certified {
     pub asked: Asked,
     pub model: ModelName,
     pub sites: Arc<Sites>,
@@ -85,7 +87,7 @@ pub struct Certified {
 }
 
 /// A request whose worst case is covered.
-pub struct Reserved {
+pub(super) struct Reserved {
     pub certified: Certified,
     /// The bound on its output: the caller's, or ours where a hard budget needs one.
     pub bound: Option<Tokens>,
@@ -93,7 +95,7 @@ pub struct Reserved {
 }
 
 /// A request with its plan, shared by its attempts and what outlives them.
-pub struct Planned {
+pub(super) struct Planned {
     pub asked: Asked,
     pub model: ModelName,
     pub sites: Arc<Sites>,
@@ -106,20 +108,20 @@ pub struct Planned {
 }
 
 /// The hold of a request and what it has spent; settles when the last attempt is done with.
-pub struct Spending(Mutex<(Option<Hold>, Money, Timestamp)>);
+pub(super) struct Spending(Mutex<(Option<Hold>, Money, Timestamp)>);
 
 impl Spending {
-    pub fn new(hold: Option<Hold>, at: Timestamp) -> Self {
+    pub(super) fn new(hold: Option<Hold>, at: Timestamp) -> Self {
         Spending(Mutex::new((hold, Money::ZERO, at)))
     }
 
-    pub fn add(&self, cost: Money, billed: Timestamp) {
+    pub(super) fn add(&self, cost: Money, billed: Timestamp) {
         let mut spending = self.0.lock();
         spending.1 += cost;
         spending.2 = billed;
     }
 
-    pub fn total(&self) -> Money {
+    pub(super) fn total(&self) -> Money {
         self.0.lock().1
     }
 }
@@ -133,14 +135,31 @@ impl Drop for Spending {
     }
 }
 
+impl Planned {
+    /// The site of a rank in the plan.
+    pub(super) fn site(&self, rank: usize) -> &Site {
+        &self.sites.all[self.allowed[self.plan.ranked[rank].candidate]]
+    }
+}
+
 /// One attempt to be made.
 #[derive(Clone)]
-pub struct Dispatch {
+pub(super) struct Dispatch {
     pub planned: Arc<Planned>,
     /// Which of the plan's ranked backends.
     pub rank: usize,
     /// 1 for the first.
     pub attempt: u16,
+    /// Set when its caller has gone.
+    pub left: Arc<AtomicBool>,
+}
+
+impl Dispatch {
+    /// What the expected output will cost: what is at stake when its caller leaves.
+    pub(super) fn cost_of_output(&self) -> Money {
+        let ranked = &self.planned.plan.ranked[self.rank];
+        ranked.window.rates.output * ranked.expected.output()
+    }
 }
 
 /// What the caller gets.

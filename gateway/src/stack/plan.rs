@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use smallvec::SmallVec;
 use tower::Service;
 
 use super::passage::{Planned, Reserved, Spending};
-use super::{Outcome, Rooms};
+use super::Rooms;
 use crate::chat::Refusal;
 use crate::routing::{self, Candidate, Question};
 
@@ -69,6 +68,7 @@ where
         };
         let workload = certified.sites.workload(&certified.model);
         let plan = routing::plan(question, &candidates, &workload);
+        drop(candidates);
         let spending = Spending::new(hold, certified.asked.at);
         self.inner.call(Planned {
             model: certified.model,
@@ -81,10 +81,4 @@ where
             spending,
         })
     }
-}
-
-/// How long a caller should wait before a plan without candidates may have some.
-pub(super) fn wait(planned: &Planned, now: crate::time::Timestamp) -> Option<Duration> {
-    let until = planned.plan.retry_at?;
-    Duration::try_from(until.duration_since(now)).ok()
 }

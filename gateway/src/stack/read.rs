@@ -64,7 +64,7 @@ where
                     at: arrival.at,
                     surface: arrival.surface,
                     principal: known.principal,
-                    permit,
+                    _permit: permit,
                     request,
                     tags,
                     max_cost,

@@ -10,7 +10,7 @@ use tower::Service;
 use super::passage::{Certified, Reserved};
 use super::{Outcome, Rooms};
 use crate::chat::{Code, Refusal, Tokens};
-use crate::ledger::{Ask, BudgetError};
+use crate::ledger::budget::{Ask, BudgetError};
 use crate::money::Money;
 use crate::routing::{Question, worst_case};
 
