@@ -34,7 +34,8 @@ CREATE TABLE entry (
     list_pd         BIGINT,
     spread_pd       BIGINT,
     decision        TEXT    NOT NULL,
-    CHECK ((price_state = 'unpriced') = (cost_pd IS NULL))
+    CHECK ((price_state = 'unpriced') = (cost_pd IS NULL)),
+    CHECK ((cost_pd IS NULL) = (list_pd IS NULL) AND (cost_pd IS NULL) = (spread_pd IS NULL))
 );
 
 CREATE INDEX entry_by_billed ON entry (billed_us);
@@ -45,23 +46,55 @@ BEGIN SELECT RAISE(ABORT, 'an entry never changes: write a correction'); END;
 CREATE TRIGGER entry_never_goes BEFORE DELETE ON entry
 BEGIN SELECT RAISE(ABORT, 'an entry never goes: write a correction'); END;
 
--- Callers' keys. The secret itself is nowhere: only its keyed digest.
+-- Callers' keys: who pays, what each may do. A key keeps its id, and so its budget, when its
+-- secret is rotated.
 CREATE TABLE api_key (
     id              TEXT    NOT NULL PRIMARY KEY,
-    digest          TEXT    NOT NULL UNIQUE,
-    hint            TEXT    NOT NULL,
     organisation    TEXT    NOT NULL,
     team            TEXT    NOT NULL,
     project         TEXT    NOT NULL,
     role            TEXT    NOT NULL CHECK (role IN ('app', 'finance', 'compliance', 'admin')),
     tags            TEXT    NOT NULL,
     budget_pd       BIGINT,
-    budget_period   TEXT,
+    budget_period   TEXT    CHECK (budget_period IN ('day', 'month', 'total')),
     created_us      BIGINT  NOT NULL,
     expires_us      BIGINT,
     revoked_us      BIGINT,
-    replaced_by     TEXT
+    CHECK ((budget_pd IS NULL) = (budget_period IS NULL))
 );
+
+-- The secrets of keys: only their keyed digests. The newest has no end of its own.
+CREATE TABLE key_secret (
+    digest          TEXT    NOT NULL PRIMARY KEY,
+    key_id          TEXT    NOT NULL REFERENCES api_key (id),
+    hint            TEXT    NOT NULL,
+    created_us      BIGINT  NOT NULL,
+    until_us        BIGINT
+);
+
+-- One row whose number rises with each change of a key: what gateways poll.
+CREATE TABLE key_revision (
+    revision        BIGINT  NOT NULL
+);
+INSERT INTO key_revision (revision) VALUES (0);
+
+CREATE TRIGGER api_key_comes AFTER INSERT ON api_key
+BEGIN UPDATE key_revision SET revision = revision + 1; END;
+
+CREATE TRIGGER api_key_changes AFTER UPDATE ON api_key
+BEGIN UPDATE key_revision SET revision = revision + 1; END;
+
+CREATE TRIGGER api_key_goes AFTER DELETE ON api_key
+BEGIN UPDATE key_revision SET revision = revision + 1; END;
+
+CREATE TRIGGER key_secret_comes AFTER INSERT ON key_secret
+BEGIN UPDATE key_revision SET revision = revision + 1; END;
+
+CREATE TRIGGER key_secret_changes AFTER UPDATE ON key_secret
+BEGIN UPDATE key_revision SET revision = revision + 1; END;
+
+CREATE TRIGGER key_secret_goes AFTER DELETE ON key_secret
+BEGIN UPDATE key_revision SET revision = revision + 1; END;
 
 -- The catalog's files by version, as JSON {path: content}: what any entry can be recomputed from.
 CREATE TABLE catalog_version (

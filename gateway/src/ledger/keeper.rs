@@ -1,15 +1,40 @@
 //! The ledger as the rest of the gateway holds it.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::spool::{Settings, SpoolError, Written};
+use parking_lot::Mutex;
+use tokio::task::JoinHandle;
+
+use super::shipper::{self, Shipping};
+use super::spool::{Log, Settings, SpoolError, Syncer, Written};
 use super::{Entry, Store};
 use crate::time::Timestamp;
 
 /// The ledger of one process: the spool it writes to and the task that ships it to the store.
 /// Cloning it is cheap; all clones are the same ledger.
 #[derive(Clone)]
-pub struct Ledger {}
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    log: Arc<Log>,
+    shipping: Arc<Shipping>,
+    shipper: Mutex<Option<JoinHandle<()>>>,
+    /// Dropped last: it syncs what is left.
+    syncer: Mutex<Option<Syncer>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shipping.stop.store(true, Ordering::SeqCst);
+        if let Some(shipper) = self.shipper.lock().take() {
+            shipper.abort();
+        }
+    }
+}
 
 /// How far behind the store is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +60,8 @@ pub struct Status {
 pub enum LedgerError {
     #[error(transparent)]
     Spool(#[from] SpoolError),
+    #[error("taking up the spool broke off: {0}")]
+    Broken(String),
 }
 
 /// [`Ledger::drain`] ran out of time.
@@ -54,33 +81,90 @@ impl Ledger {
         store: Store,
         refine: impl FnMut(&mut Entry, &[Entry]) + Send + 'static,
     ) -> Result<Ledger, LedgerError> {
-        let _ = (settings, store, refine);
-        unimplemented!()
+        let (log, syncer, tail) = tokio::task::spawn_blocking(move || Log::start(settings, refine))
+            .await
+            .map_err(|error| LedgerError::Broken(error.to_string()))??;
+        let shipping = Arc::new(Shipping::new());
+        let shipper = shipper::ship(log.clone(), store, tail, shipping.clone());
+        Ok(Ledger {
+            inner: Arc::new(Inner {
+                log,
+                shipping,
+                shipper: Mutex::new(Some(tokio::spawn(shipper))),
+                syncer: Mutex::new(Some(syncer)),
+            }),
+        })
     }
 
     /// Writes an attempt down as it would stand if we died now. Nothing may leave for the host
     /// before the returned [`Written`] is ready.
     pub fn open(&self, entry: &Entry) -> Result<Written, SpoolError> {
-        let _ = entry;
-        unimplemented!()
+        self.inner.log.open(entry)
     }
 
-    /// Writes down how an attempt ended. Never refused for want of room: its intent held it.
+    /// Writes down how an attempt ended. Never refused for want of room in the spool's limit.
     pub fn settle(&self, entry: &Entry) -> Result<Written, SpoolError> {
-        let _ = entry;
-        unimplemented!()
+        self.inner.log.settle(entry)
     }
 
     pub fn status(&self) -> Status {
-        unimplemented!()
+        let level = self.inner.log.level();
+        let shipping = &self.inner.shipping;
+        Status {
+            unshipped: level.unshipped,
+            open: level.open,
+            bytes: level.bytes,
+            limit_bytes: level.limit_bytes,
+            oldest_unshipped: level.oldest_unshipped,
+            refused: shipping.refused.load(Ordering::Relaxed),
+            damaged: level.damaged,
+            last_error: level.trouble.or_else(|| shipping.last_error.lock().clone()),
+        }
+    }
+
+    /// Waits until all that was settled before this call is in the store, however long it takes.
+    pub async fn shipped(&self) {
+        let shipping = &self.inner.shipping;
+        let target = self.inner.log.settled_up_to();
+        let mut shipped = shipping.shipped.subscribe();
+        while *shipped.borrow_and_update() < target {
+            shipping.hurry.notify_one();
+            if shipped.changed().await.is_err() {
+                // Only with the ledger itself, which we hold.
+                return;
+            }
+        }
     }
 
     /// Waits until all that was settled before this call is in the store.
     pub async fn drain(&self, within: Duration) -> Result<(), NotDrained> {
-        let _ = within;
-        unimplemented!()
+        tokio::time::timeout(within, self.shipped())
+            .await
+            .map_err(|_| {
+                let status = self.status();
+                NotDrained {
+                    unshipped: status.unshipped,
+                    last_error: status.last_error,
+                }
+            })
     }
 
-    /// Stops shipping, syncs the spool and lets go of its folder.
-    pub async fn close(self) {}
+    /// Stops shipping, syncs the spool and lets go of its folder. To be called last: what any clone
+    /// writes afterwards is shipped only at the next start.
+    pub async fn close(self) {
+        let shipping = &self.inner.shipping;
+        shipping.stop.store(true, Ordering::SeqCst);
+        shipping.hurry.notify_one();
+        let shipper = self.inner.shipper.lock().take();
+        if let Some(shipper) = shipper
+            && let Err(error) = shipper.await
+        {
+            tracing::error!(%error, "the shipper had broken off");
+        }
+        let syncer = self.inner.syncer.lock().take();
+        // It waits for the disk.
+        if let Err(error) = tokio::task::spawn_blocking(move || drop(syncer)).await {
+            tracing::error!(%error, "the last sync of the spool broke off");
+        }
+    }
 }

@@ -7,6 +7,9 @@
 pub mod budget;
 mod entry;
 mod keeper;
+#[cfg(test)]
+pub(crate) mod sample;
+mod shipper;
 pub mod spool;
 pub mod store;
 

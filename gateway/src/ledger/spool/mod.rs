@@ -1,9 +1,31 @@
 //! The spool: entries on local disk, on their way to the store.
+//!
+//! A folder of append-only segments (`segment.rs` says how their bytes stand, `record.rs` how an
+//! entry does), a `cursor` that says how far they are shipped, a `lock` held by the process that
+//! writes, and `damaged-*` files with what could not be read. An attempt is written twice: as an
+//! intent when it is opened, as it is when it is settled. Segments go in the order in which they
+//! came, once all in them is shipped and nothing in them is open.
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+
+use tokio::sync::oneshot;
+
+mod cursor;
+mod log;
+mod record;
+mod recovery;
+mod segment;
+mod sync;
+mod tail;
+
+pub(super) use cursor::Place;
+pub(super) use log::Log;
+pub use recovery::pending;
+pub(super) use sync::Syncer;
+pub(super) use tail::{Batch, Tail};
 
 /// When a write counts as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,12 +44,12 @@ pub struct Settings {
     pub durability: Durability,
     /// Beyond this no attempt is opened any more; settlements still are written.
     pub limit_bytes: u64,
-    /// Size of one file of the spool.
+    /// Size of one file of the spool; the shipper reads one into memory at a time.
     pub segment_bytes: u64,
 }
 
 impl Settings {
-    /// The usual settings: 8 MiB a file, 1 GiB in all.
+    /// The usual settings: 8 MiB a file, 1 GiB in all (some 700,000 attempts).
     pub fn in_folder(folder: impl Into<PathBuf>) -> Self {
         Settings {
             folder: folder.into(),
@@ -41,7 +63,7 @@ impl Settings {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpoolError {
     #[error(
-        "the spool is full ({bytes} of {limit_bytes} bytes): the database has taken nothing for too long, bring it back or raise ledger.spool_limit"
+        "the spool is full ({bytes} of {limit_bytes} bytes): the database has taken too little for too long; bring it back or raise the spool's limit"
     )]
     Full { bytes: u64, limit_bytes: u64 },
     #[error(
@@ -49,13 +71,15 @@ pub enum SpoolError {
     )]
     InUse(PathBuf),
     #[error(
-        "{0} was written by a newer Tollgate (format {1}): start that version to ship it first"
+        "{path} was written by a newer Tollgate (format {version}): start that one until its spool is shipped"
     )]
-    Newer(PathBuf, u32),
-    #[error("an entry of {bytes} bytes is larger than the spool takes ({limit})")]
+    Newer { path: PathBuf, version: u32 },
+    #[error("an entry of {bytes} bytes is larger than the spool takes ({limit} bytes)")]
     TooLarge { bytes: usize, limit: usize },
-    #[error("an amount of the entry is beyond $9.2 million: {0}")]
+    #[error("${0} is more than an entry can hold ($9.2 million)")]
     Amount(crate::money::Money),
+    #[error("the spool is being closed")]
+    Closed,
     #[error("{what} {path}: {message}")]
     Disk {
         what: &'static str,
@@ -64,20 +88,36 @@ pub enum SpoolError {
     },
 }
 
+fn disk(what: &'static str, path: &Path, error: &std::io::Error) -> SpoolError {
+    SpoolError::Disk {
+        what,
+        path: path.to_owned(),
+        message: error.to_string(),
+    }
+}
+
 /// A write on its way to durability: ready at once, or after the next sync.
-pub struct Written(());
+#[must_use = "what is written counts only once this is ready"]
+pub struct Written(Option<oneshot::Receiver<Result<(), SpoolError>>>);
 
 impl Written {
     /// Whether awaiting it would return at once.
     pub fn is_ready(&self) -> bool {
-        true
+        self.0
+            .as_ref()
+            .is_none_or(|waiting| !waiting.is_empty() || waiting.is_terminated())
     }
 }
 
 impl Future for Written {
     type Output = Result<(), SpoolError>;
-    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Self::Output> {
-        Poll::Ready(Ok(()))
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            None => Poll::Ready(Ok(())),
+            Some(waiting) => Pin::new(waiting)
+                .poll(context)
+                .map(|told| told.unwrap_or(Err(SpoolError::Closed))),
+        }
     }
 }
 
@@ -101,11 +141,4 @@ impl Pending {
             self.settled + self.open
         }
     }
-}
-
-/// Looks into a spool folder without disturbing the gateway that may run on it. A folder that does
-/// not exist holds nothing.
-pub fn pending(folder: &Path) -> Result<Pending, SpoolError> {
-    let _ = folder;
-    unimplemented!()
 }

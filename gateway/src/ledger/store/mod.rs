@@ -1,122 +1,83 @@
 //! The store: the ledger in PostgreSQL or SQLite.
+//!
+//! Both have the same tables (`migrations/`), whose cells are BIGINT and TEXT alone, so one text of
+//! each query serves both, through sqlx's `Any` driver; `insert.rs` alone speaks to each in its own
+//! way, for speed. Money is summed without loss: see `spend.rs`.
 
 use std::collections::BTreeMap;
 
-use super::Entry;
-use crate::chat::Usage;
-use crate::id::{CatalogVersion, EntryId};
-use crate::money::Money;
-use crate::time::Timestamp;
+use sqlx::{AnyPool, PgPool, SqlitePool};
+
+use crate::id::CatalogVersion;
+use crate::time::{self, Timestamp};
+
+mod connect;
+mod entries;
+mod insert;
+mod spend;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use spend::{Dim, SpendQuery, SpendRow};
 
 /// The ledger's database. Cloning it is cheap.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store {
+    /// Whatever the database, for all but entries written.
+    pool: AnyPool,
+    writer: Writer,
+}
+
+#[derive(Clone)]
+enum Writer {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("`{0}` is no database: write postgres://user@host/name or sqlite:/path/to/file")]
     Url(String),
-    #[error("{0}")]
+    #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
-    #[error("{0}")]
+    #[error("the database's tables: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
-    #[error("the row of entry {id} holds a {column} that this version does not know: {value}")]
+    #[error("{table} {id} holds a {column} that this version does not know: {value}")]
     Unknown {
+        table: &'static str,
         id: String,
         column: &'static str,
         value: String,
     },
 }
 
-/// What to group spend by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Dim {
-    Organisation,
-    Team,
-    Project,
-    Key,
-    Host,
-    Account,
-    Region,
-    Model,
-    Window,
-    Outcome,
-    CountedBy,
-    Surface,
-    Tags,
-    /// Of the instant by which the host prices it, in UTC; so are day and month.
-    Hour,
-    Day,
-    Month,
-}
-
-/// Spend of the half-open span [from, to), by the instant billed.
-#[derive(Clone, Debug)]
-pub struct SpendQuery {
-    pub from: Timestamp,
-    pub to: Timestamp,
-    /// Empty: one row of all.
-    pub by: Vec<Dim>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SpendRow {
-    /// One value for each dimension asked for.
-    pub key: Vec<String>,
-    /// Distinct requests with an attempt in this row.
-    pub requests: u64,
-    pub attempts: u64,
-    pub usage: Usage,
-    pub cost: Money,
-    pub list: Money,
-    pub spread: Money,
-    /// Attempts whose price is unknown; their cost is in no sum.
-    pub unpriced: u64,
+impl StoreError {
+    /// Whether the database would never take this entry, rather than not now.
+    pub(super) fn is_about_the_entry(&self) -> bool {
+        let StoreError::Database(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        let Some(code) = error.code() else {
+            return false;
+        };
+        if error
+            .try_downcast_ref::<sqlx::postgres::PgDatabaseError>()
+            .is_some()
+        {
+            // Data exceptions and integrity violations.
+            return code.starts_with("22") || code.starts_with("23");
+        }
+        // SQLITE_TOOBIG, SQLITE_CONSTRAINT, SQLITE_MISMATCH; extended codes carry them below.
+        code.parse::<u32>()
+            .is_ok_and(|code| matches!(code & 0xff, 18..=20))
+    }
 }
 
 impl Store {
-    /// Connects and brings the tables up to date.
-    pub async fn open(url: &str) -> Result<Store, StoreError> {
-        let _ = url;
-        unimplemented!()
-    }
-
-    /// Writes entries; one that is there already stays as it is.
-    pub async fn insert(&self, entries: &[Entry]) -> Result<(), StoreError> {
-        let _ = entries;
-        unimplemented!()
-    }
-
-    pub async fn spend(&self, query: &SpendQuery) -> Result<Vec<SpendRow>, StoreError> {
-        let _ = query;
-        unimplemented!()
-    }
-
-    /// The latest entries by (billed, id), newest first, before that point.
-    pub async fn recent(
-        &self,
-        limit: u32,
-        before: Option<(Timestamp, EntryId)>,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let _ = (limit, before);
-        unimplemented!()
-    }
-
-    pub async fn entry(&self, id: EntryId) -> Result<Option<Entry>, StoreError> {
-        let _ = id;
-        unimplemented!()
-    }
-
-    /// A page of the entries billed in [from, to), oldest first, after that point.
-    pub async fn entries(
-        &self,
-        from: Timestamp,
-        to: Timestamp,
-        after: Option<(Timestamp, EntryId)>,
-        limit: u32,
-    ) -> Result<Vec<Entry>, StoreError> {
-        let _ = (from, to, after, limit);
-        unimplemented!()
+    pub(crate) fn pool(&self) -> &AnyPool {
+        &self.pool
     }
 
     /// Keeps a catalog's files under its version; a version that is there already stays.
@@ -126,20 +87,43 @@ impl Store {
         files: &BTreeMap<String, String>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let _ = (version, files, now);
-        unimplemented!()
+        const SQL: &str = "INSERT INTO catalog_version (version, taken_up_us, files) \
+             VALUES ($1, $2, $3) ON CONFLICT (version) DO NOTHING";
+        let files = serde_json::to_string(files).expect("a map of strings is JSON");
+        sqlx::query(SQL)
+            .bind(version.as_str())
+            .bind(time::to_cell(now))
+            .bind(files)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
     }
 
+    /// The files of a catalog version, by path.
     pub async fn catalog(
         &self,
         version: &CatalogVersion,
     ) -> Result<Option<BTreeMap<String, String>>, StoreError> {
-        let _ = version;
-        unimplemented!()
+        const SQL: &str = "SELECT files FROM catalog_version WHERE version = $1";
+        let row: Option<(String,)> = sqlx::query_as(SQL)
+            .bind(version.as_str())
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|(files,)| {
+            serde_json::from_str(&files).map_err(|error| StoreError::Unknown {
+                table: "catalog_version",
+                id: version.to_string(),
+                column: "files",
+                value: error.to_string(),
+            })
+        })
+        .transpose()
     }
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        const SQL: &str = "SELECT CAST(1 AS BIGINT)";
+        sqlx::query(SQL).fetch_one(&self.pool).await?;
+        Ok(())
     }
 }
