@@ -17,3 +17,6 @@ pub mod pricing;
 // Who may ask, and what is written down.
 pub mod access;
 pub mod ledger;
+
+// Where it meets the world.
+pub mod edge;

@@ -1,0 +1,3 @@
+//! Where HTTP meets the house. Below this floor nothing knows of paths, headers or pages.
+
+pub mod dashboard;
