@@ -11,22 +11,26 @@ pub mod time;
 pub mod catalog;
 pub mod chat;
 
-// What it costs.
-pub mod pricing;
-
-// Who may ask, and what is written down.
+// What it costs, who may serve it, who may ask.
 pub mod access;
-pub mod commands;
 pub mod compliance;
-pub mod ledger;
-
-// Where a request goes, and the way there.
-pub mod backend;
-pub mod routing;
+pub mod pricing;
 pub mod settings;
 
-// The line that it walks.
+// Where it goes, how it gets there, and what is written down.
+pub mod backend;
+pub mod ledger;
+pub mod routing;
+
+// The line that every request walks.
 pub mod stack;
 
-// What callers see.
+// What callers, finance and operators see.
 pub mod edge;
+
+// The whole house, running: for real, and with emulated hosts.
+pub mod demo;
+pub mod serve;
+
+// The command line.
+pub mod commands;

@@ -1,1 +1,8 @@
+//! Where the gateway meets the world: the dialects of its callers, and the pages for people.
+
+pub mod dashboard;
 pub mod surfaces;
+
+mod api;
+
+pub use api::{Edge, router};
