@@ -97,6 +97,8 @@ pub struct Limits {
     /// Time for a caller to send its whole body.
     #[serde(deserialize_with = "duration")]
     pub read_timeout: Duration,
+    /// Connections held open; beyond it new ones wait to be accepted.
+    pub connections: usize,
     /// Requests in flight in the whole gateway; beyond it new ones are shed with 503.
     pub in_flight: usize,
     /// Requests in flight for one key; beyond it 429.
@@ -135,6 +137,7 @@ impl Default for Limits {
             body_bytes: 32 << 20,
             answer_bytes: 64 << 20,
             read_timeout: Duration::from_secs(60),
+            connections: 16_384,
             in_flight: 4096,
             in_flight_per_key: 512,
             requests_per_second: 100_000,

@@ -9,7 +9,7 @@ use tower::Service;
 
 use super::passage::{Arrival, Known};
 use super::{Outcome, Rooms};
-use crate::access::{Caller, Find};
+use crate::access::{Caller, Find, Principal};
 use crate::chat::{Code, Refusal};
 
 #[derive(Clone)]
@@ -64,6 +64,17 @@ where
     }
 }
 
+/// The caller whom the headers name, whatever its role: for endpoints that ask no model.
+///
+/// # Errors
+/// `invalid_key`.
+pub async fn authenticated(rooms: &Rooms, headers: &HeaderMap) -> Result<Arc<Principal>, Refusal> {
+    match rooms.directory.look_up(presented(headers)?, rooms.clock.now()).await {
+        Find::Found(caller) => Ok(caller.principal.clone()),
+        _ => Err(unknown()),
+    }
+}
+
 fn permitted(caller: Arc<Caller>, arrival: Arrival) -> Result<Known, Refusal> {
     let role = caller.principal.role;
     if !role.may_ask_models() {
@@ -86,7 +97,7 @@ fn unknown() -> Refusal {
 }
 
 /// The key that the headers show: `Authorization: Bearer KEY`, or `x-api-key`.
-pub(crate) fn presented(headers: &HeaderMap) -> Result<&str, Refusal> {
+fn presented(headers: &HeaderMap) -> Result<&str, Refusal> {
     let mut shown = None;
     for value in headers.get_all(AUTHORIZATION) {
         let key = value.to_str().ok().and_then(bearer).ok_or_else(unknown)?;

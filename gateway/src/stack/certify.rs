@@ -13,7 +13,8 @@ use super::sites::Sites;
 use super::{Outcome, Rooms};
 use crate::chat::{Code, Lack, Refusal};
 use crate::compliance;
-use crate::id::Tag;
+use crate::id::{ModelName, Tag};
+use crate::time::Timestamp;
 
 #[derive(Clone)]
 pub(super) struct Certify<S> {
@@ -50,13 +51,35 @@ where
 }
 
 fn certify(asked: Asked, sites: Arc<Sites>) -> Result<Certified, Refusal> {
+    let Allowed {
+        model,
+        allowed,
+        rejected,
+    } = allowed(&sites, &asked.request.model, &asked.tags, asked.at)?;
+    Ok(Certified {
+        model,
+        allowed,
+        rejected,
+        sites,
+        asked,
+    })
+}
+
+/// The sites that may serve a model under these demands, never empty, and why others may not.
+pub(super) struct Allowed {
+    pub(super) model: ModelName,
+    pub(super) allowed: SmallVec<[usize; 16]>,
+    pub(super) rejected: Vec<Lack>,
+}
+
+pub(super) fn allowed(sites: &Sites, name: &str, tags: &[Tag], at: Timestamp) -> Result<Allowed, Refusal> {
     let wanted = sites
         .catalog
-        .resolve(&asked.request.model, asked.at)
+        .resolve(name, at)
         .map_err(|unknown| Refusal::invalid("model", unknown.to_string()))?;
-    let serving = sites.serving(&wanted, asked.at);
+    let serving = sites.serving(&wanted, at);
     if serving.is_empty() {
-        return Err(nobody_serves(&asked.request.model, &sites));
+        return Err(nobody_serves(name, sites));
     }
     let mut allowed = SmallVec::new();
     let mut rejected = Vec::new();
@@ -68,7 +91,7 @@ fn certify(asked: Asked, sites: Arc<Sites>) -> Result<Certified, Refusal> {
             model: backend.model(),
             confirmed: &backend.confirmed,
         };
-        match compliance::certified(place, &asked.tags, asked.at) {
+        match compliance::certified(place, tags, at) {
             Ok(()) => allowed.push(index),
             Err(reason) => rejected.push(Lack {
                 backend: backend.name.to_string(),
@@ -77,7 +100,7 @@ fn certify(asked: Asked, sites: Arc<Sites>) -> Result<Certified, Refusal> {
         }
     }
     if allowed.is_empty() {
-        let tags: Vec<&str> = asked.tags.iter().map(Tag::as_str).collect();
+        let tags: Vec<&str> = tags.iter().map(Tag::as_str).collect();
         return Err(Refusal::new(
             Code::NoCertifiedBackend,
             format!(
@@ -89,12 +112,10 @@ fn certify(asked: Asked, sites: Arc<Sites>) -> Result<Certified, Refusal> {
         )
         .because(rejected));
     }
-    Ok(Certified {
+    Ok(Allowed {
         model: wanted.model,
-        sites,
         allowed,
         rejected,
-        asked,
     })
 }
 

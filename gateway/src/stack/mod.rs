@@ -23,7 +23,8 @@ use futures_util::future::BoxFuture;
 use tower::ServiceBuilder;
 use tower::retry::budget::TpsBudget;
 
-pub use explain::Route;
+pub use authenticate::authenticated;
+pub use explain::{Route, route_offline};
 pub use meter::MeteredStream;
 pub use observed::Metrics;
 pub use passage::{Answer, Arrival, Content, MAX_COST, Surface, TAGS};

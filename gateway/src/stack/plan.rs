@@ -8,9 +8,12 @@ use smallvec::SmallVec;
 use tower::Service;
 
 use super::passage::{Planned, Reserved, Spending};
+use super::sites::Sites;
 use super::Rooms;
-use crate::chat::Refusal;
-use crate::routing::{self, Candidate, Question};
+use crate::chat::{Refusal, Request};
+use crate::id::ModelName;
+use crate::routing::{self, Candidate, Plan, Question};
+use crate::time::Timestamp;
 
 #[derive(Clone)]
 pub(super) struct PlanLayer<S> {
@@ -44,31 +47,12 @@ where
             bound,
             hold,
         } = reserved;
-        let request = &certified.asked.request;
-        let candidates: SmallVec<[Candidate<'_>; 16]> = certified
-            .allowed
-            .iter()
-            .map(|&index| {
-                let site = &certified.sites.all[index];
-                Candidate {
-                    name: &site.backend.name,
-                    offer: site.backend.offer(),
-                    window: site.window(now),
-                    health: site.health(now),
-                    estimates: &site.estimates,
-                }
-            })
-            .collect();
         let question = Question {
-            needs: &request.needs,
-            prompt_bytes: request.original.spans.prompt_bytes,
             bound,
-            choices: request.choices,
             max_cost: certified.asked.max_cost,
+            ..question(&certified.asked.request)
         };
-        let workload = certified.sites.workload(&certified.model);
-        let plan = routing::plan(question, &candidates, &workload);
-        drop(candidates);
+        let plan = rank(&certified.sites, &certified.allowed, &certified.model, question, now);
         let spending = Spending::new(hold, certified.asked.at);
         self.inner.call(Planned {
             model: certified.model,
@@ -81,4 +65,39 @@ where
             spending,
         })
     }
+}
+
+/// What a request asks of a place, by itself.
+pub(super) fn question(request: &Request) -> Question<'_> {
+    Question {
+        needs: &request.needs,
+        prompt_bytes: request.original.spans.prompt_bytes,
+        bound: request.max_output,
+        choices: request.choices,
+        max_cost: None,
+    }
+}
+
+/// Gathers what the ranking depends on, and ranks.
+pub(super) fn rank(
+    sites: &Sites,
+    allowed: &[usize],
+    model: &ModelName,
+    question: Question<'_>,
+    now: Timestamp,
+) -> Plan {
+    let candidates: SmallVec<[Candidate<'_>; 16]> = allowed
+        .iter()
+        .map(|&index| {
+            let site = &sites.all[index];
+            Candidate {
+                name: &site.backend.name,
+                offer: site.backend.offer(),
+                window: site.window(now),
+                health: site.health(now),
+                estimates: &site.estimates,
+            }
+        })
+        .collect();
+    routing::plan(question, &candidates, &sites.workload(model))
 }

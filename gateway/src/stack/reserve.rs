@@ -8,6 +8,7 @@ use std::time::Duration;
 use tower::Service;
 
 use super::passage::{Certified, Reserved};
+use super::plan::question;
 use super::{Outcome, Rooms};
 use crate::chat::{Code, Refusal, Tokens};
 use crate::ledger::budget::{Ask, BudgetError};
@@ -83,13 +84,9 @@ where
 
 /// The dearest that any allowed backend could become, for as many attempts as may be made.
 fn worst(certified: &Certified, bound: Tokens) -> Money {
-    let request = &certified.asked.request;
     let question = Question {
-        needs: &request.needs,
-        prompt_bytes: request.original.spans.prompt_bytes,
         bound: Some(bound),
-        choices: request.choices,
-        max_cost: None,
+        ..question(&certified.asked.request)
     };
     certified
         .allowed

@@ -287,6 +287,15 @@ pub fn error_body(refusal: &Refusal) -> Bytes {
     Bytes::from(json!({ "error": error }).to_string())
 }
 
+/// The event that ends a stream which cannot be completed: clients raise on an `error` in it, and
+/// no `[DONE]` follows.
+pub fn stream_error(refusal: &Refusal) -> Bytes {
+    let mut event = b"data: ".to_vec();
+    event.extend_from_slice(&error_body(refusal));
+    event.extend_from_slice(b"\n\n");
+    Bytes::from(event)
+}
+
 /// Whole seconds, rounded up, as `Retry-After` wants them.
 pub fn seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)

@@ -19,7 +19,7 @@ use crate::id::{EntryId, WindowId};
 use crate::ledger::{Entry, Outcome, Price, SpoolError, Written};
 use crate::money::Money;
 use crate::pricing;
-use crate::routing::Sample;
+use crate::routing::{Decision, Sample};
 use crate::time::Timestamp;
 
 pub(super) struct OpenEntry {
@@ -80,7 +80,11 @@ impl OpenEntry {
         let site = planned.site(dispatch.rank);
         let asked = &planned.asked;
         let (price, window) = price(planned, site, &ranked.expected, now);
-        let record = decision(planned, Some(dispatch.rank), dispatch.attempt);
+        let record = Decision {
+            chosen: Some(site.backend.name.to_string()),
+            attempt: dispatch.attempt,
+            ..decision(&planned.sites, &planned.allowed, &planned.plan, &planned.rejected)
+        };
         let entry = Box::new(Entry {
             id: EntryId::new(),
             request: asked.id,

@@ -1,0 +1,210 @@
+//! The endpoints that programs call. A path names its dialect; answers and refusals go back in it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use serde_json::json;
+use tower::ServiceExt;
+
+use super::surfaces::openai_chat;
+use crate::chat::{Code, Refusal};
+use crate::id::RequestId;
+use crate::stack::{self, Answer, Arrival, Content, Line, Rooms, Route, Surface, authenticated};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
+const BACKEND: HeaderName = HeaderName::from_static("x-tollgate-backend");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
+const COST: HeaderName = HeaderName::from_static("x-tollgate-cost");
+
+static OPENAI_CHAT: Surface = Surface {
+    name: "openai_chat",
+    read: openai_chat::read,
+    stream_error: openai_chat::stream_error,
+};
+
+/// What the endpoints rest on.
+#[derive(Clone)]
+pub struct Edge {
+    rooms: Arc<Rooms>,
+    line: Line,
+    route: tower::util::BoxCloneSyncService<Arrival, Route, Refusal>,
+}
+
+impl Edge {
+    pub fn new(rooms: &Arc<Rooms>) -> Self {
+        Edge {
+            rooms: rooms.clone(),
+            line: stack::line(rooms),
+            route: stack::route(rooms),
+        }
+    }
+
+    fn arrival(&self, request: Request) -> Arrival {
+        let (parts, body) = request.into_parts();
+        Arrival {
+            id: RequestId::new(),
+            at: self.rooms.clock.now(),
+            surface: &OPENAI_CHAT,
+            headers: parts.headers,
+            body,
+        }
+    }
+}
+
+/// All endpoints for programs.
+pub fn router(edge: Edge) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat))
+        .route("/v1/route", post(route))
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*name}", get(model))
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(wrong_method)
+        .fallback(nowhere)
+        .with_state(edge)
+}
+
+async fn chat(State(edge): State<Edge>, request: Request) -> Response {
+    let arrival = edge.arrival(request);
+    let id = arrival.id;
+    match edge.line.clone().oneshot(arrival).await {
+        Ok(answer) => answered(id, answer),
+        Err(refusal) => refused(id, &refusal),
+    }
+}
+
+async fn route(State(edge): State<Edge>, request: Request) -> Response {
+    let arrival = edge.arrival(request);
+    let id = arrival.id;
+    match edge.route.clone().oneshot(arrival).await {
+        Ok(route) => json_body(id, StatusCode::OK, json!(route).to_string().into()),
+        Err(refusal) => refused(id, &refusal),
+    }
+}
+
+fn answered(id: RequestId, answer: Answer) -> Response {
+    let mut response = match answer.content {
+        Content::Whole(body) => json_body(id, StatusCode::OK, body),
+        Content::Stream(stream) => {
+            let mut response = Response::new(Body::new(*stream));
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            insert(&mut response, REQUEST_ID, &id.to_string());
+            response
+        }
+    };
+    insert(&mut response, BACKEND, answer.backend.as_str());
+    response.headers_mut().insert(ATTEMPTS, HeaderValue::from(answer.attempts));
+    if let Some(cost) = answer.cost {
+        insert(&mut response, COST, &cost.to_string());
+    }
+    response
+}
+
+fn refused(id: RequestId, refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json_body(id, status, openai_chat::error_body(refusal));
+    if refusal.attempts > 0 {
+        response.headers_mut().insert(ATTEMPTS, HeaderValue::from(refusal.attempts));
+    }
+    if let Some(wait) = refusal.retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(openai_chat::seconds(wait)));
+    }
+    response
+}
+
+fn json_body(id: RequestId, status: StatusCode, body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    insert(&mut response, REQUEST_ID, &id.to_string());
+    response
+}
+
+fn insert(response: &mut Response, name: HeaderName, value: &str) {
+    // Ids and names are visible ASCII; what is not would be no header.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        response.headers_mut().insert(name, value);
+    }
+}
+
+/// Models that a caller of this key can ask for now.
+async fn models(State(edge): State<Edge>, request: Request) -> Response {
+    let id = RequestId::new();
+    if let Err(refusal) = authenticated(&edge.rooms, request.headers()).await {
+        return refused(id, &refusal);
+    }
+    let sites = edge.rooms.sites.load();
+    let data: Vec<serde_json::Value> =
+        sites.models(edge.rooms.clock.now()).into_iter().map(|name| card(name.as_str())).collect();
+    json_body(id, StatusCode::OK, json!({"object": "list", "data": data}).to_string().into())
+}
+
+async fn model(State(edge): State<Edge>, Path(name): Path<String>, request: Request) -> Response {
+    let id = RequestId::new();
+    if let Err(refusal) = authenticated(&edge.rooms, request.headers()).await {
+        return refused(id, &refusal);
+    }
+    let sites = edge.rooms.sites.load();
+    match sites.catalog.resolve(&name, edge.rooms.clock.now()) {
+        Ok(_) => json_body(id, StatusCode::OK, card(&name).to_string().into()),
+        Err(unknown) => refused(id, &Refusal::new(Code::NotFound, unknown.to_string())),
+    }
+}
+
+fn card(name: &str) -> serde_json::Value {
+    // The models' release: clients require a date and do nothing with it.
+    json!({"id": name, "object": "model", "created": 1_777_000_000, "owned_by": "deepseek-ai"})
+}
+
+/// Whether requests can be served: the keys are known and the ledger takes entries.
+async fn ready(State(edge): State<Edge>) -> Response {
+    let status = edge.rooms.ledger.status();
+    if status.bytes >= status.limit_bytes {
+        let why = "the spool is full: the database has taken nothing for too long\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    }
+    if edge.rooms.sites.load().all.is_empty() {
+        let why = "no host is enabled: `tollgate check` lists what to set\n";
+        return (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    }
+    "ready\n".into_response()
+}
+
+async fn metrics(State(edge): State<Edge>) -> Response {
+    let (rooms, status) = (&edge.rooms, edge.rooms.ledger.status());
+    let cell = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    rooms.metrics.spool_unshipped.set(cell(status.unshipped));
+    rooms.metrics.spool_bytes.set(cell(status.bytes));
+    rooms.metrics.open_attempts.set(cell(status.open));
+    rooms.metrics.in_flight.set(cell(rooms.admission.in_flight() as u64));
+    let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    (kind, rooms.metrics.text()).into_response()
+}
+
+async fn wrong_method() -> Response {
+    let refusal = Refusal::new(Code::InvalidRequest, "this path does not take this method");
+    let mut response = refused(RequestId::new(), &refusal);
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    response
+}
+
+async fn nowhere() -> Response {
+    refused(
+        RequestId::new(),
+        &Refusal::new(
+            Code::NotFound,
+            "there is nothing at this path; requests go to /v1/chat/completions, /v1/models and /v1/route",
+        ),
+    )
+}
