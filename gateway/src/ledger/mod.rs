@@ -16,4 +16,6 @@ pub mod store;
 pub use entry::{Entry, Outcome, Payer, Place, Price};
 pub use keeper::{Ledger, LedgerError, NotDrained, Status};
 pub use spool::{Durability, Settings, SpoolError, Written};
+#[cfg(test)]
+pub(crate) use store::testing;
 pub use store::{Store, StoreError};
