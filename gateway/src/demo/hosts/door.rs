@@ -272,6 +272,9 @@ fn served_model(host: EmulatedHost, model: &'static str) -> &'static str {
         (EmulatedHost::Fireworks, "accounts/fireworks/routers/deepseek-v4p1-flash-us") => {
             "accounts/fireworks/models/deepseek-v4p1-flash"
         }
+        (EmulatedHost::Fireworks, "accounts/fireworks/routers/deepseek-v4p1-flash-1017-us") => {
+            "accounts/fireworks/models/deepseek-v4p1-flash-1017"
+        }
         _ => model,
     }
 }

@@ -9,6 +9,7 @@ mod answer;
 mod asked;
 mod bill;
 mod cache;
+mod deployments;
 mod door;
 mod errors;
 mod fault;
@@ -30,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use bill::{Bill, BillLine, BilledCall, Meter, dollars};
+pub use deployments::Deployment;
 pub use fault::Fault;
 pub use profile::EmulatedHost;
 pub use state::{BilledAt, EmulatorOptions};
@@ -112,6 +114,12 @@ impl EmulatedHosts {
     /// The ids of the models that the host sells now.
     pub fn models(&self, host: EmulatedHost) -> Vec<&'static str> {
         tariff::models(host, self.running(host).state.now())
+    }
+
+    /// Files for `config/deployments/`: the invented prices, and the addresses that are the
+    /// operator's at Azure and Vertex.
+    pub fn deployments(&self) -> Vec<Deployment> {
+        deployments::deployments(|host| self.base_url(host))
     }
 
     /// What the host has charged so far, all accounts together.
