@@ -129,7 +129,7 @@ async fn chat(
         .await
         .map_err(|_| Failure::new(413, "The request body is too large or was cut off."))?;
     let set = state.take_fault();
-    let asked = Asked::read(host, &body, state.options.strict_reasoning)?;
+    let asked = Asked::read(host, &body, state.options.strict)?;
     let by_header = match headers.get("x-emulate").map(http::HeaderValue::to_str) {
         Some(Ok(name)) => Some(
             name.parse()

@@ -15,6 +15,7 @@ mod errors;
 mod fault;
 mod feeds;
 mod profile;
+mod rules;
 mod sample;
 mod shapes;
 mod speak;
@@ -120,6 +121,16 @@ impl EmulatedHosts {
     /// operator's at Azure and Vertex.
     pub fn deployments(&self) -> Vec<Deployment> {
         deployments::deployments(|host| self.base_url(host))
+    }
+
+    /// What the host charges for a model at an instant, and the name of that window.
+    pub fn price_at(
+        host: EmulatedHost,
+        model: &str,
+        at: crate::time::Timestamp,
+    ) -> Option<(String, Charges)> {
+        let price = tariff::in_force(host, tariff::sold_as(host, model, at)?, at)?;
+        Some((price.window, price.charges))
     }
 
     /// What the host has charged so far, all accounts together.
