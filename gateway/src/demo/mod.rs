@@ -7,10 +7,12 @@
 
 pub mod hosts;
 pub mod report;
+mod trace;
 pub mod traffic;
 
 pub use hosts::{
     Bill, BillLine, BilledAt, BilledCall, EmulatedHost, EmulatedHosts, EmulatorOptions, Fault,
     Meter,
 };
+pub use trace::{Traced, prompt};
 pub use traffic::{Played, Traffic, TrafficKey, TrafficOptions};

@@ -90,6 +90,10 @@ pub(super) fn compose(host: EmulatedHost, asked: &Asked) -> Answer {
         }
         None => (Said::Text(text(host, asked, thought)), "stop"),
     };
+    let (reasoning, said) = match (&asked.begun, said) {
+        (Some(begun), Said::Text(text)) => (Vec::new(), Said::Text(rest(text, begun))),
+        (_, said) => (reasoning, said),
+    };
     cut(
         host,
         asked,
@@ -99,6 +103,17 @@ pub(super) fn compose(host: EmulatedHost, asked: &Asked) -> Answer {
             finish,
         },
     )
+}
+
+/// What is missing of an answer whose beginning was said already, perhaps by another host.
+fn rest(text: Vec<String>, begun: &str) -> Vec<String> {
+    match text.concat().strip_prefix(begun) {
+        Some(rest) => pieces(rest),
+        None => {
+            let said = usize::try_from(count(begun)).unwrap_or(usize::MAX);
+            text.into_iter().skip(said).collect()
+        }
+    }
 }
 
 fn text(host: EmulatedHost, asked: &Asked, thought: u64) -> Vec<String> {
@@ -298,6 +313,20 @@ mod tests {
             serde_json::from_str::<Value>(&text_of(&answer)).expect("JSON"),
             json!({"days": 1})
         );
+    }
+
+    #[test]
+    fn an_answer_that_was_begun_is_gone_on_with() {
+        let user = json!({"role": "user", "content": "x\nanswer in 50 words"});
+        let whole = text_of(&compose(
+            EmulatedHost::Together,
+            &asked(&json!({"messages": [user]})),
+        ));
+        let (begun, missing) = whole.split_at(31);
+        let messages = json!({"messages": [user, {"role": "assistant", "content": begun}]});
+        let answer = compose(EmulatedHost::Novita, &asked(&messages));
+        assert_eq!(text_of(&answer), missing);
+        assert_eq!(answer.reasoning_tokens(), 0);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use serde_json::Value;
 use super::errors::Failure;
 use super::fault::Fault;
 use super::profile::EmulatedHost;
+use super::rules::{
+    check_messages, check_sampling, check_strictly, isolation, read_format, thinks, tool_to_call,
+};
 use super::tokens::Prefixes;
 
 /// What the answer must look like.
@@ -37,6 +40,8 @@ pub(super) struct Asked {
     pub prompt: Prefixes,
     pub last_user_text: String,
     pub last_tool_result: Option<String>,
+    /// The beginning of an answer that is to be gone on with: the last message is the assistant's.
+    pub begun: Option<String>,
     /// Exact number of output tokens, from a last line `answer in N words`.
     pub wanted: Option<u64>,
     /// The field by which the host separates caches of one account.
@@ -50,11 +55,7 @@ const MOST_OUTPUT: u64 = 393_216;
 const CONTEXT: usize = 1_048_576;
 
 impl Asked {
-    pub(super) fn read(
-        host: EmulatedHost,
-        body: &[u8],
-        strict_reasoning: bool,
-    ) -> Result<Self, Failure> {
+    pub(super) fn read(host: EmulatedHost, body: &[u8], strict: bool) -> Result<Self, Failure> {
         let body: Value = serde_json::from_slice(body).map_err(|error| {
             Failure::new(
                 400,
@@ -83,8 +84,8 @@ impl Asked {
         let thinking = thinks(host, model, &body)?;
         let call = tool_to_call(host, &body, messages, thinking)?;
         let format = read_format(host, &body)?;
-        if strict_reasoning && host == EmulatedHost::Deepseek && thinking {
-            check_reasoning(&body, messages)?;
+        if strict {
+            check_strictly(host, model, &body, messages, thinking)?;
         }
         let prompt = render(&body, messages);
         if prompt.len() > CONTEXT {
@@ -107,7 +108,13 @@ impl Asked {
             .last()
             .filter(|message| message["role"] == "tool")
             .map(|message| text_of(&message["content"]));
+        let begun = messages
+            .last()
+            .filter(|message| message["role"] == "assistant")
+            .map(|message| text_of(&message["content"]))
+            .filter(|text| !text.is_empty());
         Ok(Asked {
+            begun,
             model: model.to_owned(),
             stream: body["stream"].as_bool().unwrap_or(false),
             include_usage: body["stream_options"]["include_usage"]
@@ -126,52 +133,6 @@ impl Asked {
             isolation: isolation(host, &body),
         })
     }
-}
-
-fn check_messages(messages: &[Value]) -> Result<(), Failure> {
-    for message in messages {
-        let role = message["role"].as_str().unwrap_or("");
-        if !matches!(role, "system" | "developer" | "user" | "assistant" | "tool") {
-            return Err(Failure::of_field(
-                400,
-                "messages",
-                format!("Unknown role `{role}`."),
-            ));
-        }
-        if role == "tool" && !message["tool_call_id"].is_string() {
-            return Err(Failure::of_field(
-                400,
-                "messages",
-                "A tool message needs `tool_call_id`.",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// Out of range: 422 at DeepSeek, 400 elsewhere.
-fn check_sampling(host: EmulatedHost, body: &Value) -> Result<(), Failure> {
-    let status = if host == EmulatedHost::Deepseek {
-        422
-    } else {
-        400
-    };
-    for (field, low, high) in [("temperature", 0.0, 2.0), ("top_p", 0.0, 1.0)] {
-        match &body[field] {
-            Value::Null => {}
-            value => match value.as_f64() {
-                Some(number) if (low..=high).contains(&number) => {}
-                _ => {
-                    return Err(Failure::of_field(
-                        status,
-                        field,
-                        format!("`{field}` must be a number from {low} to {high}."),
-                    ));
-                }
-            },
-        }
-    }
-    Ok(())
 }
 
 fn read_max_tokens(body: &Value) -> Result<Option<u64>, Failure> {
@@ -204,152 +165,6 @@ fn read_stop(body: &Value) -> Vec<String> {
     .into_iter()
     .filter(|stop| !stop.is_empty())
     .collect()
-}
-
-/// Thinking is on by default everywhere but under the old name that meant "without".
-fn thinks(host: EmulatedHost, model: &str, body: &Value) -> Result<bool, Failure> {
-    let disabled = body["thinking"]["type"] == "disabled";
-    let effort_none = body["reasoning_effort"] == "none" || body["reasoning_effort"] == false;
-    let own_switch = match host {
-        EmulatedHost::Fireworks => {
-            if !body["thinking"].is_null() && !body["reasoning_effort"].is_null() {
-                return Err(Failure::of_field(
-                    400,
-                    "thinking",
-                    "`thinking` and `reasoning_effort` cannot be given together.",
-                ));
-            }
-            effort_none
-        }
-        EmulatedHost::Together => {
-            body["reasoning"]["enabled"] == false
-                || body["chat_template_kwargs"]["thinking"] == false
-        }
-        EmulatedHost::Novita | EmulatedHost::Siliconflow => body["enable_thinking"] == false,
-        EmulatedHost::Deepseek => model == "deepseek-chat",
-        _ => effort_none || body["chat_template_kwargs"]["thinking"] == false,
-    };
-    Ok(!(disabled || own_switch))
-}
-
-fn tool_to_call(
-    host: EmulatedHost,
-    body: &Value,
-    messages: &[Value],
-    thinking: bool,
-) -> Result<Option<Tool>, Failure> {
-    let mut tools = Vec::new();
-    for tool in body["tools"].as_array().into_iter().flatten() {
-        if tool["type"] != "function" {
-            return Err(Failure::of_field(
-                400,
-                "tools",
-                "Only tools of type `function` are supported.",
-            ));
-        }
-        let Some(name) = tool["function"]["name"].as_str() else {
-            return Err(Failure::of_field(
-                400,
-                "tools",
-                "A tool needs `function.name`.",
-            ));
-        };
-        tools.push(Tool {
-            name: name.to_owned(),
-            parameters: tool["function"]["parameters"].clone(),
-        });
-    }
-    let choice = &body["tool_choice"];
-    let named = choice["function"]["name"].as_str();
-    let forced = named.is_some() || choice == "required" || choice == "any";
-    if forced && thinking && host == EmulatedHost::Deepseek {
-        return Err(Failure::of_field(
-            400,
-            "tool_choice",
-            "Thinking mode does not support this tool_choice.",
-        ));
-    }
-    if let Some(named) = named {
-        let Some(tool) = tools.iter().find(|tool| tool.name == named) else {
-            return Err(Failure::of_field(
-                400,
-                "tool_choice",
-                format!("No tool is named `{named}`."),
-            ));
-        };
-        return Ok(Some(tool.clone()));
-    }
-    let from_user = messages
-        .last()
-        .is_some_and(|message| message["role"] == "user");
-    if choice == "none" || !(from_user || forced) {
-        return Ok(None);
-    }
-    Ok(tools.into_iter().next())
-}
-
-fn read_format(host: EmulatedHost, body: &Value) -> Result<Format, Failure> {
-    let format = &body["response_format"];
-    match format["type"].as_str() {
-        None | Some("text") => Ok(Format::Text),
-        Some("json_object") => Ok(Format::JsonObject),
-        Some("json_schema") if host == EmulatedHost::Deepseek => Err(Failure::of_field(
-            400,
-            "response_format",
-            "This response_format type is unavailable now",
-        )),
-        Some("json_schema") => {
-            let schema = &format["json_schema"]["schema"];
-            Ok(Format::JsonSchema(if schema.is_null() {
-                format["schema"].clone()
-            } else {
-                schema.clone()
-            }))
-        }
-        Some(other) => Err(Failure::of_field(
-            400,
-            "response_format",
-            format!("Unknown response_format type `{other}`."),
-        )),
-    }
-}
-
-/// With tools and thinking, DeepSeek wants the reasoning of earlier tool calls back.
-fn check_reasoning(body: &Value, messages: &[Value]) -> Result<(), Failure> {
-    if body["tools"].as_array().is_none_or(Vec::is_empty) {
-        return Ok(());
-    }
-    let has_calls = |message: &&Value| {
-        message["tool_calls"]
-            .as_array()
-            .is_some_and(|calls| !calls.is_empty())
-    };
-    let reasons = |message: &Value| {
-        message["reasoning_content"]
-            .as_str()
-            .is_some_and(|text| !text.is_empty())
-    };
-    if messages
-        .iter()
-        .filter(has_calls)
-        .any(|message| !reasons(message))
-    {
-        return Err(Failure::of_field(
-            400,
-            "messages",
-            "The `reasoning_content` in the thinking mode must be passed back to the API.",
-        ));
-    }
-    Ok(())
-}
-
-fn isolation(host: EmulatedHost, body: &Value) -> String {
-    let field = match host {
-        EmulatedHost::Deepseek => "user_id",
-        EmulatedHost::Fireworks => "prompt_cache_isolation_key",
-        _ => return String::new(),
-    };
-    body[field].as_str().unwrap_or("").to_owned()
 }
 
 /// Text of a message's content: a string, or the text parts of an array; images count nothing.
@@ -496,6 +311,12 @@ mod tests {
         let asked = read(EmulatedHost::Deepseek, &body).expect("readable");
         assert!(asked.call.is_none());
         assert_eq!(asked.last_tool_result.as_deref(), Some("done"));
+        assert_eq!(
+            read(EmulatedHost::Azure, &body)
+                .expect_err("a refusal")
+                .status,
+            400
+        );
         body["messages"][1]["reasoning_content"] = Value::Null;
         assert_eq!(
             read(EmulatedHost::Deepseek, &body)

@@ -129,7 +129,7 @@ async fn chat(
         .await
         .map_err(|_| Failure::new(413, "The request body is too large or was cut off."))?;
     let set = state.take_fault();
-    let asked = Asked::read(host, &body, state.options.strict_reasoning)?;
+    let asked = Asked::read(host, &body, state.options.strict)?;
     let by_header = match headers.get("x-emulate").map(http::HeaderValue::to_str) {
         Some(Ok(name)) => Some(
             name.parse()
@@ -271,6 +271,9 @@ fn served_model(host: EmulatedHost, model: &'static str) -> &'static str {
     match (host, model) {
         (EmulatedHost::Fireworks, "accounts/fireworks/routers/deepseek-v4p1-flash-us") => {
             "accounts/fireworks/models/deepseek-v4p1-flash"
+        }
+        (EmulatedHost::Fireworks, "accounts/fireworks/routers/deepseek-v4p1-flash-1017-us") => {
+            "accounts/fireworks/models/deepseek-v4p1-flash-1017"
         }
         _ => model,
     }

@@ -256,7 +256,7 @@ mod tests {
             Some(0.044)
         );
         let azure = shown(EmulatedHost::Azure, "/api/retail/prices");
-        assert_eq!(azure["Count"], 15);
+        assert_eq!(azure["Count"], 21);
     }
 
     #[test]

@@ -9,11 +9,13 @@ mod answer;
 mod asked;
 mod bill;
 mod cache;
+mod deployments;
 mod door;
 mod errors;
 mod fault;
 mod feeds;
 mod profile;
+mod rules;
 mod sample;
 mod shapes;
 mod speak;
@@ -30,6 +32,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub use bill::{Bill, BillLine, BilledCall, Meter, dollars};
+pub use deployments::Deployment;
 pub use fault::Fault;
 pub use profile::EmulatedHost;
 pub use state::{BilledAt, EmulatorOptions};
@@ -112,6 +115,22 @@ impl EmulatedHosts {
     /// The ids of the models that the host sells now.
     pub fn models(&self, host: EmulatedHost) -> Vec<&'static str> {
         tariff::models(host, self.running(host).state.now())
+    }
+
+    /// Files for `config/deployments/`: the invented prices, and the addresses that are the
+    /// operator's at Azure and Vertex.
+    pub fn deployments(&self) -> Vec<Deployment> {
+        deployments::deployments(|host| self.base_url(host))
+    }
+
+    /// What the host charges for a model at an instant, and the name of that window.
+    pub fn price_at(
+        host: EmulatedHost,
+        model: &str,
+        at: crate::time::Timestamp,
+    ) -> Option<(String, Charges)> {
+        let price = tariff::in_force(host, tariff::sold_as(host, model, at)?, at)?;
+        Some((price.window, price.charges))
     }
 
     /// What the host has charged so far, all accounts together.

@@ -46,8 +46,10 @@ pub struct EmulatorOptions {
     /// picodollars. With both spent it answers 402.
     pub deepseek_topped_up: i128,
     pub deepseek_granted: i128,
-    /// DeepSeek refuses a conversation whose tool calls come back without their reasoning.
-    pub strict_reasoning: bool,
+    /// Refuse what the real hosts refuse of conversations: DeepSeek tool calls that come back
+    /// without their reasoning, Azure foreign fields of messages, DeepInfra tool results that are
+    /// no strings.
+    pub strict: bool,
     /// DeepSeek's keep-alive comments (streams) and blank lines (plain answers).
     pub keep_alive: Duration,
 }
@@ -62,7 +64,7 @@ impl Default for EmulatorOptions {
             deepseek_concurrency: None,
             deepseek_topped_up: 1_000_000_000_000_000,
             deepseek_granted: 0,
-            strict_reasoning: false,
+            strict: false,
             keep_alive: Duration::from_secs(1),
         }
     }

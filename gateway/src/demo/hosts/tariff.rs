@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::deployments::MARK;
 use super::profile::EmulatedHost;
 
 /// Picodollars (10^-12 US$) a token.
@@ -135,10 +136,15 @@ fn picodollars_per_token(text: &str) -> Result<u64, String> {
     Ok(value)
 }
 
-/// The host's own spelling of a model that it sells at `at`; hosts disregard the case of ids.
+/// The host's own spelling of a model that it sells at `at`; hosts disregard the case of ids, and
+/// the mark behind an id with an invented price.
 pub(super) fn sold_as(host: EmulatedHost, model: &str, at: Timestamp) -> Option<&'static str> {
+    let plain = model.strip_suffix(MARK).unwrap_or(model);
     rows_at(host, at)
-        .find(|row| row.model.eq_ignore_ascii_case(model))
+        .find(|row| {
+            row.model.eq_ignore_ascii_case(model)
+                || row.demonstration && row.model.eq_ignore_ascii_case(plain)
+        })
         .map(|row| row.model)
 }
 
@@ -301,6 +307,27 @@ mod tests {
         };
         assert_eq!(flash("2026-09-08T12:00:00Z"), Some(220_000));
         assert_eq!(flash("2026-09-11T12:00:00Z"), Some(150_000));
+    }
+
+    #[test]
+    fn ids_are_taken_in_any_case_and_with_the_mark_of_an_invented_price() {
+        let noon = at("2026-11-24T12:00:00Z");
+        let sold = |host, model| sold_as(host, model, noon);
+        assert_eq!(
+            sold(
+                EmulatedHost::Lightning,
+                "lightning-ai/deepseek-v4-pro:demonstration"
+            ),
+            Some("lightning-ai/deepseek-v4-pro")
+        );
+        assert_eq!(
+            sold(EmulatedHost::Azure, "DeepSeek-V4-Pro"),
+            Some("deepseek-v4-pro")
+        );
+        assert_eq!(
+            sold(EmulatedHost::Deepseek, "deepseek-v4-pro:demonstration"),
+            None
+        );
     }
 
     #[test]
