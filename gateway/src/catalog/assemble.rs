@@ -288,7 +288,7 @@ fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows) {
     let auth = auth(desk, page, &form.auth);
     let cache = CacheRules {
         kind: form.cache.kind,
-        unit: Tokens::new(form.cache.unit),
+        unit: Tokens::new(form.cache.unit.max(1)),
         minimum: Tokens::new(form.cache.minimum),
         lifetime_s: form.cache.lifetime_s,
         source: desk.source(page, &form.cache.source, form.cache.read),
@@ -464,6 +464,7 @@ fn offer(
     let model = model_of(desk, page, &form.model, models);
     let snapshot = form.snapshot.get_ref();
     if let Some(known) = models.get(&model)
+        && snapshot != "unstated"
         && !known.snapshots.iter().any(|known| **known == **snapshot)
     {
         let place = desk.place(page, &form.snapshot);

@@ -180,7 +180,7 @@ pub struct Offer {
     pub model: ModelName,
     /// The host's own id for it.
     pub id: Arc<str>,
-    /// The release it serves: `0813`, `preview`.
+    /// The release it serves: `0813`, `preview`, or `unstated`.
     pub snapshot: Arc<str>,
     /// `fp4+fp8`, `fp8`, or `unstated`.
     pub quantisation: Arc<str>,
