@@ -17,3 +17,6 @@ pub mod pricing;
 // Who may ask, and what is written down.
 pub mod access;
 pub mod ledger;
+
+// What the command line does.
+pub mod commands;
