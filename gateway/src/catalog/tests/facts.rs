@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::catalog::{Asked, Offer};
+use crate::catalog::Offer;
 use crate::chat::{Tokens, Usage};
 use crate::id::ModelName;
 use crate::pricing::{Window, cost, window};
@@ -20,15 +20,10 @@ fn book() -> Catalog {
 }
 
 fn offer<'a>(book: &'a Catalog, host: &str, model: &str, at: Timestamp) -> &'a Offer {
-    let asked = Asked {
-        model: ModelName::from(model),
-        snapshot: None,
-        host: None,
-    };
-    let offers = book.hosts[host].offers.iter();
+    let model = ModelName::from(model);
+    let mut offers = book.hosts[host].offers.iter();
     offers
-        .filter(|offer| offer.is_of(&asked.model, None) && offer.served_at(at))
-        .next()
+        .find(|offer| offer.is_of(&model, None) && offer.served_at(at))
         .expect("an offer")
 }
 
