@@ -132,7 +132,8 @@ pub(super) struct QuirksForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct CacheForm {
     pub kind: CacheKind,
-    #[serde(default)]
+    /// One where the host rounds to nothing.
+    #[serde(default = "one")]
     pub unit: u64,
     #[serde(default)]
     pub minimum: u64,
@@ -174,6 +175,10 @@ pub(super) struct OfferForm {
     pub tariff: Vec<Spanned<TariffForm>>,
     pub source: Spanned<String>,
     pub read: Day,
+}
+
+fn one() -> u64 {
+    1
 }
 
 fn unstated() -> String {

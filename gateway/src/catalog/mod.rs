@@ -2,13 +2,14 @@
 //! every row with its source and the day it was learnt. Loaded from `config/catalog/`, one file a
 //! host, whole or not at all; immutable once loaded.
 //!
-//! The types stand here. `form` is how the files spell them, `assemble` and `tariff` turn that into
-//! these types and refuse what cannot be meant, `load` reads folders, `resolve` finds what a caller
+//! The types stand here. `form` is how the files spell them, `assemble`, `host` and `tariff` turn that
+//! into these types and refuse what cannot be meant, `load` reads folders, `resolve` finds what a caller
 //! asks for, `watch` takes up changed files while the gateway runs.
 
 mod assemble;
 mod error;
 mod form;
+mod host;
 mod load;
 mod page;
 mod resolve;
@@ -180,7 +181,7 @@ pub struct Offer {
     pub model: ModelName,
     /// The host's own id for it.
     pub id: Arc<str>,
-    /// The release it serves: `0813`, `preview`.
+    /// The release it serves: `0813`, `preview`, or `unstated`.
     pub snapshot: Arc<str>,
     /// `fp4+fp8`, `fp8`, or `unstated`.
     pub quantisation: Arc<str>,

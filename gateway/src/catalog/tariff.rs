@@ -180,11 +180,16 @@ fn bands(desk: &mut Desk, page: usize, place: Place, model: &str, form: &TariffF
             let there = desk.name(*there);
             desk.reject(place, format!("the band `{}` stands already at {there}: give this one another name, or its hours to that one", band.name));
         }
-        if band.hours.is_empty() {
-            if let Some(there) = default.replace(place) {
-                let there = desk.name(there);
-                desk.reject(place, format!("two bands without hours, the other at {there}: write `hours` for one of them"));
-            }
+        if band.hours.is_empty()
+            && let Some(there) = default.replace(place)
+        {
+            let there = desk.name(there);
+            desk.reject(
+                place,
+                format!(
+                    "two bands without hours, the other at {there}: write `hours` for one of them"
+                ),
+            );
         }
         for (there, earlier) in &bands {
             if let Some(shared) = overlap(earlier, &band) {

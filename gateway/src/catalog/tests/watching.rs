@@ -85,7 +85,7 @@ fn a_problem_on_disk_is_told_with_the_path() {
         ACME.replace("Asia/Shanghai", "Asia/Beijing"),
     )
     .expect("written");
-    let error = Catalog::load(&[path.clone()]).expect_err("wrong");
+    let error = Catalog::load(std::slice::from_ref(&path)).expect_err("wrong");
     let start = format!("{}:40: ", path.join("acme.toml").display());
     assert!(error.to_string().starts_with(&start), "{error}");
 }
