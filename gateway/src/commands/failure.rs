@@ -33,6 +33,15 @@ impl Failure {
     }
 }
 
+impl From<super::price::PriceError> for Failure {
+    fn from(error: super::price::PriceError) -> Self {
+        Failure {
+            status: error.exit_status(),
+            message: error.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)

@@ -92,7 +92,12 @@ impl Figures for LiveFigures {
         let mut windows = Vec::new();
         for host in sites.catalog.hosts.values() {
             let mut models = Vec::new();
-            for offer in host.offers.iter().filter(|offer| offer.served_at(now)) {
+            let priced_first = {
+                let mut offers: Vec<&Offer> = host.offers.iter().filter(|offer| offer.served_at(now)).collect();
+                offers.sort_by_key(|offer| offer.tariffs.is_empty());
+                offers
+            };
+            for offer in priced_first {
                 if models.contains(&&offer.model) {
                     continue;
                 }
@@ -103,7 +108,7 @@ impl Figures for LiveFigures {
                     title: host.title.clone(),
                     model: offer.model.clone(),
                     next: window.as_ref().and_then(|window| next(offer, window)),
-                    price: window.map(|window| price(offer, &window, now)),
+                    price: window.map(|window| price(offer, &window)),
                 });
             }
         }
@@ -177,12 +182,12 @@ impl LiveFigures {
         });
         Ok(offer.and_then(|offer| {
             let window = pricing::window(offer, entry.billed, entry.billed)?;
-            Some(price(offer, &window, entry.billed))
+            Some(price(offer, &window))
         }))
     }
 }
 
-fn price(offer: &Offer, window: &Window, at: Timestamp) -> WindowPrice {
+fn price(offer: &Offer, window: &Window) -> WindowPrice {
     WindowPrice {
         window: window.id.clone(),
         band: window.band.clone(),

@@ -138,8 +138,14 @@ impl Sites {
                     && other.account == site.place.account
                     && other.region == site.place.region
             };
-            if wanted && !found.iter().any(same) {
-                found.push(index);
+            if !wanted {
+                continue;
+            }
+            match found.iter().position(same) {
+                None => found.push(index),
+                // An offer whose price is unknown makes way for one that the operator has priced.
+                Some(at) if self.all[found[at]].backend.offer().tariffs.is_empty() => found[at] = index,
+                Some(_) => {}
             }
         }
         found
