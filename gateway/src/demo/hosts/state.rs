@@ -314,3 +314,79 @@ impl Drop for OpenCall {
         self.state.ended.notify_waiters();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    /// The window of a call that began off-peak and ended at peak.
+    fn window_of_a_call_across_the_edge(billed_at: BilledAt) -> String {
+        let options = EmulatorOptions {
+            clock: Clock::starting_at(at("2026-11-24T01:00:05Z")),
+            billed_at,
+            ..EmulatorOptions::instant()
+        };
+        let state = Arc::new(HostState::new(EmulatedHost::Deepseek, options));
+        let mut prompt = Prefixes::default();
+        prompt.push_text("one two three");
+        let started = at("2026-11-24T00:59:55Z");
+        let mut call = OpenCall::open(&state, "deepseek-v4-pro", "default", "", &prompt, started)
+            .expect("a place");
+        call.generate_to(7);
+        call.settle(None);
+        drop(call);
+        let calls = state.book.lock().calls();
+        assert_eq!(calls.len(), 1, "settled and dropped, billed once");
+        assert_eq!((calls[0].cache_miss, calls[0].output), (3, 7));
+        calls[0].window.clone()
+    }
+
+    #[test]
+    fn a_call_across_the_edge_of_a_window_is_priced_at_the_instant_that_was_chosen() {
+        assert_eq!(
+            window_of_a_call_across_the_edge(BilledAt::Start),
+            "2026-08-16/off-peak"
+        );
+        assert_eq!(
+            window_of_a_call_across_the_edge(BilledAt::End),
+            "2026-08-16/peak"
+        );
+    }
+
+    #[test]
+    fn granted_money_is_spent_before_topped_up_money() {
+        let options = EmulatorOptions {
+            deepseek_granted: 5,
+            deepseek_topped_up: 100,
+            ..EmulatorOptions::instant()
+        };
+        let state = HostState::new(EmulatedHost::Deepseek, options);
+        assert_eq!(state.balance(), (5, 100));
+        let price = tariff::in_force(
+            EmulatedHost::Deepseek,
+            "deepseek-v4-pro",
+            at("2026-11-24T12:00:00Z"),
+        )
+        .expect("a price");
+        let call = BilledCall {
+            id: String::new(),
+            model: "deepseek-v4-pro".to_owned(),
+            account: String::new(),
+            started: Timestamp::UNIX_EPOCH,
+            billed: Timestamp::UNIX_EPOCH,
+            window: String::new(),
+            cache_hit: 1,
+            cache_miss: 0,
+            output: 0,
+            picodollars: 0,
+            complete: true,
+        };
+        // One cached token off-peak is 22,000 picodollars.
+        state.book.lock().charge(call, &price);
+        assert_eq!(state.balance(), (0, 100 - (22_000 - 5)));
+    }
+}
