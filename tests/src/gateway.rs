@@ -298,7 +298,7 @@ impl Drop for Gateway {
 }
 
 /// Sends a signal by its name.
-pub(crate) fn signal(name: &str, process: u32) {
+pub fn signal(name: &str, process: u32) {
     let command = format!("kill -{name} {process}");
     let status = std::process::Command::new("sh")
         .args(["-c", &command])
@@ -330,7 +330,7 @@ fn collect(pipe: impl AsyncRead + Unpin + Send + 'static, log: &Arc<Mutex<String
 }
 
 /// The binary under test, built first where the run does not name one.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         if let Some(named) = std::env::var_os("TOLLGATE_BIN") {

@@ -15,7 +15,7 @@ pub mod upstream;
 
 pub use book::MockHost;
 pub use caller::{Answer, Caller, Events, exchange, question, streamed};
-pub use gateway::{Gateway, Setup};
+pub use gateway::{Gateway, Key, Setup, binary, signal};
 pub use ledger::{Ledger, Row};
 pub use upstream::{Bill, Rates, Received, Script, Upstream};
 
