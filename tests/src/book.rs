@@ -70,7 +70,7 @@ impl MockHost {
         )
     }
 
-    fn page(&self) -> String {
+    pub(crate) fn page(&self) -> String {
         let MockHost {
             name,
             rates,

@@ -22,7 +22,7 @@ pub struct Setup {
     hosts: Vec<MockHost>,
     database: Option<Database>,
     clock: Option<String>,
-    durability: Option<&'static str>,
+    ledger: String,
     limits: String,
     more: String,
 }
@@ -45,8 +45,9 @@ impl Setup {
         self
     }
 
-    pub fn durability(mut self, durability: &'static str) -> Self {
-        self.durability = Some(durability);
+    /// A line of `[ledger]`.
+    pub fn ledger(mut self, name: &str, value: &str) -> Self {
+        self.ledger += &format!("{name} = {value}\n");
         self
     }
 
@@ -68,8 +69,8 @@ impl Setup {
         if let Some(instant) = &self.clock {
             config += &format!("clock_starts_at = \"{instant}\"\n");
         }
-        if let Some(durability) = self.durability {
-            config += &format!("\n[ledger]\ndurability = \"{durability}\"\n");
+        if !self.ledger.is_empty() {
+            config += &format!("\n[ledger]\n{}", self.ledger);
         }
         if !self.limits.is_empty() {
             config += &format!("\n[limits]\n{}", self.limits);
@@ -159,6 +160,17 @@ impl Gateway {
             .as_ref()
             .map(|running| running.log.lock().clone())
             .unwrap_or_default()
+    }
+
+    /// Where the host's page of the catalog lies, and what it should hold.
+    pub fn page(&self, host: &MockHost) -> (PathBuf, String) {
+        (
+            self.folder
+                .path()
+                .join("catalog")
+                .join(format!("{}.toml", host.name)),
+            host.page(),
+        )
     }
 
     pub fn ledger(&self) -> Ledger {

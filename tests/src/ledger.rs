@@ -44,6 +44,8 @@ pub struct Row {
     pub visible: i64,
     pub counted_by: String,
     pub outcome: String,
+    /// The version of the catalog it was priced by.
+    pub catalog: String,
     pub price_state: String,
     /// Picodollars; `None` if the price is unknown.
     pub cost: Option<i128>,
@@ -76,7 +78,7 @@ impl Ledger {
                     if !is_database {
                         continue;
                     }
-                    let url = format!("sqlite://{}?mode=ro", path.display());
+                    let url = format!("sqlite://{}?mode=rw", path.display());
                     let mut connection = AnyConnection::connect(&url).await.ok()?;
                     let asked =
                         "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'entry'";
@@ -99,12 +101,38 @@ impl Ledger {
         let rows = sqlx::query(
             "SELECT id, request_id, attempt, team, project, key_id, tags, host, model, started_us, \
              ended_us, billed_us, cache_miss, cache_hit, cache_write, reasoning, visible, counted_by, \
-             outcome, price_state, cost_pd FROM entry ORDER BY started_us, request_id, attempt",
+             outcome, catalog, price_state, cost_pd FROM entry ORDER BY started_us, request_id, attempt",
         )
         .fetch_all(&mut connection)
         .await
         .ok()?;
         Some(rows.iter().map(row).collect())
+    }
+
+    /// Runs a statement as an operator with a database client would.
+    pub async fn execute(&self, statement: &'static str) -> Result<u64, sqlx::Error> {
+        let mut connection = self.connect().await.expect("a database");
+        Ok(sqlx::query(statement)
+            .execute(&mut connection)
+            .await?
+            .rows_affected())
+    }
+
+    /// The files of a catalog's version, by path, as the ledger keeps them.
+    pub async fn catalog(&self, version: &str) -> BTreeMap<String, String> {
+        let mut connection = self.connect().await.expect("a database");
+        let question = match self.place {
+            Place::Postgres(_) => "SELECT files FROM catalog_version WHERE version = $1",
+            Place::Folder(_) => "SELECT files FROM catalog_version WHERE version = ?",
+        };
+        let row = sqlx::query(question)
+            .bind(version)
+            .fetch_one(&mut connection)
+            .await;
+        let files: String = row
+            .unwrap_or_else(|error| panic!("catalog {version}: {error}"))
+            .get("files");
+        serde_json::from_str(&files).expect("a JSON object of texts")
     }
 
     /// What has reached the store by now.
@@ -174,6 +202,7 @@ fn row(row: &AnyRow) -> Row {
         visible: number("visible"),
         counted_by: text("counted_by"),
         outcome: text("outcome"),
+        catalog: text("catalog"),
         price_state: text("price_state"),
         cost: row.get::<Option<i64>, _>("cost_pd").map(i128::from),
     }

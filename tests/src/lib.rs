@@ -41,6 +41,31 @@ where
     }
 }
 
+/// Chances that can be played again: the seed is printed, and taken from `TOLLGATE_SEED` if set.
+pub struct Chances(u64);
+
+impl Chances {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        let (high, low) = uuid::Uuid::now_v7().as_u64_pair();
+        let seed = match std::env::var("TOLLGATE_SEED") {
+            Ok(text) => text.parse().expect("TOLLGATE_SEED is a number"),
+            Err(_) => (high ^ low) >> 1,
+        };
+        println!("TOLLGATE_SEED={seed}");
+        Chances(seed | 1)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        // Marsaglia's xorshift64.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
 /// What the run must set, told plainly where it is missing: a test is never skipped for want of it.
 fn required(variable: &str) -> String {
     std::env::var(variable)
