@@ -118,6 +118,49 @@ impl Ledger {
             .rows_affected())
     }
 
+    /// Puts entries there by hand, as no gateway would.
+    pub async fn insert(&self, rows: &[Row]) {
+        let mut connection = self.connect().await.expect("a database");
+        for row in rows {
+            let cost = row
+                .cost
+                .map(|cost| i64::try_from(cost).expect("a cell's amount"));
+            sqlx::query(
+                "INSERT INTO entry (id, request_id, attempt, organisation, team, project, key_id, tags, \
+                 surface, host, account, region, model, host_model, started_us, ended_us, billed_us, \
+                 cache_miss, cache_hit, cache_write, reasoning, visible, counted_by, outcome, catalog, \
+                 price_state, cost_pd, list_pd, spread_pd, decision) \
+                 VALUES ($1, $2, $3, 'test', $4, $5, $6, $7, 'openai_chat', $8, 'default', 'test', $9, $9, \
+                 $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $22, $22, '{}')",
+            )
+            .bind(&row.id)
+            .bind(&row.request)
+            .bind(row.attempt)
+            .bind(&row.team)
+            .bind(&row.project)
+            .bind(&row.key)
+            .bind(&row.tags)
+            .bind(&row.host)
+            .bind(&row.model)
+            .bind(row.started_us)
+            .bind(row.ended_us)
+            .bind(row.billed_us)
+            .bind(row.cache_miss)
+            .bind(row.cache_hit)
+            .bind(row.cache_write)
+            .bind(row.reasoning)
+            .bind(row.visible)
+            .bind(&row.counted_by)
+            .bind(&row.outcome)
+            .bind(&row.catalog)
+            .bind(&row.price_state)
+            .bind(cost)
+            .execute(&mut connection)
+            .await
+            .expect("an entry");
+        }
+    }
+
     /// The files of a catalog's version, by path, as the ledger keeps them.
     pub async fn catalog(&self, version: &str) -> BTreeMap<String, String> {
         let mut connection = self.connect().await.expect("a database");

@@ -164,3 +164,18 @@ fn programs() -> PathBuf {
         .pop()
         .expect("PostgreSQL's programs below /usr/lib/postgresql")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_was_stopped_comes_back_with_what_it_had() {
+        let cluster = tokio::task::block_in_place(Cluster::start);
+        let database = cluster.database().await;
+        tokio::task::block_in_place(|| cluster.stop_at_once());
+        assert!(PgConnection::connect(&database.url).await.is_err());
+        tokio::task::block_in_place(|| cluster.start_again());
+        assert!(PgConnection::connect(&database.url).await.is_ok());
+    }
+}
