@@ -15,7 +15,7 @@ use tower::retry::budget::TpsBudget;
 use tracing::{error, info, warn};
 
 use crate::access::{AccessError, Directory, Keys, Minted, NewKey, Pepper, Role};
-use crate::backend::{Account, Transport, Unused};
+use crate::backend::{Account, NoTls, Transport, Unused};
 use crate::catalog::{Catalog, CatalogError, Watch};
 use crate::edge::dashboard::{self, DashboardRooms, DashboardSettings};
 use crate::edge::{self, Edge};
@@ -50,8 +50,8 @@ pub enum ServeError {
         path: PathBuf,
         source: std::io::Error,
     },
-    #[error("the HTTP client cannot be built: {0}")]
-    Client(#[from] reqwest::Error),
+    #[error(transparent)]
+    Tls(#[from] NoTls),
     #[error("the system gives no random bytes: {0}")]
     Random(getrandom::Error),
 }

@@ -17,7 +17,8 @@ pub struct Backend {
     pub name: BackendName,
     pub account: AccountName,
     pub region: RegionName,
-    pub url: Url,
+    /// Where completions are asked for.
+    pub uri: http::Uri,
     pub credential: Option<Credential>,
     /// Certifications that the operator has confirmed for this account.
     pub confirmed: Vec<Tag>,
@@ -171,7 +172,7 @@ fn open(
             without_address = true;
             continue;
         };
-        let url = chat_url(base)?;
+        let uri = chat_uri(base)?;
         for (index, offer) in host.offers.iter().enumerate() {
             if !offer.regions.is_empty() && !offer.regions.contains(&endpoint.region) {
                 continue;
@@ -185,7 +186,7 @@ fn open(
                 name,
                 account: account.name.clone(),
                 region: endpoint.region.clone(),
-                url: url.clone(),
+                uri: uri.clone(),
                 credential: credential.clone(),
                 confirmed: account.confirm.clone(),
                 catalog: catalog.clone(),
@@ -225,11 +226,12 @@ fn credential(host: &Host, account: &Account) -> Result<Option<Credential>, Stri
     }
 }
 
-fn chat_url(base: &Url) -> Result<Url, String> {
+fn chat_uri(base: &Url) -> Result<http::Uri, String> {
+    let wrong = || format!("{base} is no address that requests can be sent to");
     let mut url = base.clone();
     url.path_segments_mut()
-        .map_err(|()| format!("{base} is no address that requests can be sent to"))?
+        .map_err(|()| wrong())?
         .pop_if_empty()
         .extend(["chat", "completions"]);
-    Ok(url)
+    url.as_str().parse().map_err(|_| wrong())
 }

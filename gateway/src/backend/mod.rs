@@ -7,4 +7,4 @@ pub mod wires;
 
 pub use account::{Account, Backend, Credential, Occupied, State, Unused, backends};
 pub use breaker::{Breaker, LONGEST_REST};
-pub use transport::{Call, Reply, Transport, TransportError, retry_after};
+pub use transport::{Call, NoTls, Reply, Transport, TransportError, retry_after};

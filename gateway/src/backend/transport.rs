@@ -8,9 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::header::{self, ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use http::{HeaderMap, Method};
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 
 use super::Backend;
@@ -29,7 +34,7 @@ pub struct Call {
 }
 
 /// The head of a host's answer, and its body to be read.
-pub type Reply = http::Response<reqwest::Body>;
+pub type Reply = http::Response<Incoming>;
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,27 +46,50 @@ pub enum TransportError {
     Broken(String),
 }
 
+/// The system's TLS verifier could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("TLS cannot be set up with the system's certificates: {0}")]
+pub struct NoTls(String);
+
 /// Pooled connections to all hosts.
-#[derive(Clone, Debug)]
+///
+/// It sits on hyper's own client rather than on reqwest: parsing the address anew and cloning the
+/// client for each call showed in the figures of the request path. Redirects are answers like any
+/// other here, so a host never sends our credential elsewhere.
+#[derive(Clone)]
 pub struct Transport {
-    client: reqwest::Client,
+    /// Shared: the layers above are cloned for each request.
+    client: Arc<Client<HttpsConnector<HttpConnector>, FramesBody>>,
 }
 
 impl Transport {
     /// # Errors
-    /// When the system offers no TLS roots.
-    pub fn new(connect_timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = reqwest::Client::builder()
-            .connect_timeout(connect_timeout)
-            .tcp_nodelay(true)
-            // A host never sends our credential elsewhere.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("tollgate/", env!("CARGO_PKG_VERSION")))
+    /// When the system's certificates cannot be read.
+    pub fn new(connect_timeout: Duration) -> Result<Self, NoTls> {
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(connect_timeout));
+        tcp.enforce_http(false);
+        let connector = HttpsConnectorBuilder::new()
+            .try_with_platform_verifier()
+            .map_err(|error| NoTls(error.to_string()))?
+            .https_or_http()
+            .enable_all_versions()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(1024)
-            .build()?;
-        Ok(Transport { client })
+            .build(connector);
+        Ok(Transport {
+            client: Arc::new(client),
+        })
     }
 }
+
+/// A connection unused for this long is closed before the host does it.
+const IDLE: Duration = Duration::from_secs(55);
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
 
 impl Service<Call> for Transport {
     type Response = Reply;
@@ -73,32 +101,31 @@ impl Service<Call> for Transport {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let mut request = reqwest::Request::new(Method::POST, call.backend.url.clone());
-        let headers = request.headers_mut();
-        headers.reserve(6);
+        let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(call.body.len()));
         let accept = if call.stream { "text/event-stream" } else { "application/json" };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers.insert(header::USER_AGENT, USER_AGENT);
         if let Some(credential) = &call.backend.credential {
             headers.insert(credential.header.clone(), credential.value.clone());
         }
         if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
-            headers.insert("x-request-id", id);
+            headers.insert(REQUEST_ID, id);
         }
-        *request.body_mut() = Some(reqwest::Body::wrap(FramesBody::from(call.body)));
-        let sent = self.client.execute(request);
-        Box::pin(async move {
-            match sent.await {
-                Ok(response) => Ok(response.into()),
-                Err(error) => Err(classify(&error)),
-            }
-        })
+        // The body's exact length becomes the content length.
+        let mut request = http::Request::new(FramesBody::from(call.body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = call.backend.uri.clone();
+        *request.headers_mut() = headers;
+        let sent = self.client.request(request);
+        Box::pin(async move { sent.await.map_err(|error| classify(&error)) })
     }
 }
 
-fn classify(error: &reqwest::Error) -> TransportError {
-    // The innermost cause says most; the outer ones repeat the address.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+fn classify(error: &hyper_util::client::legacy::Error) -> TransportError {
+    // The innermost cause says most; the outer ones only name the step.
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

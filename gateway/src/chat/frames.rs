@@ -95,6 +95,7 @@ impl Frames {
         }
     }
 
+    /// All bytes in one piece: for tests and small bodies.
     #[cfg(test)]
     pub(crate) fn joined(&self) -> Vec<u8> {
         self.slice(0..self.len).into_owned()

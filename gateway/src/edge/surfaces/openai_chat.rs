@@ -302,6 +302,9 @@ pub fn seconds(wait: Duration) -> u64 {
 }
 
 #[cfg(test)]
+mod passing;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

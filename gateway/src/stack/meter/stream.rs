@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::open::{Durable, OpenEntry};
@@ -22,7 +23,7 @@ use crate::ledger::Outcome;
 pub struct MeteredStream(Option<Flow>);
 
 struct Flow {
-    upstream: reqwest::Body,
+    upstream: Incoming,
     sight: Sight,
     open: OpenEntry,
     ready: VecDeque<Bytes>,
@@ -41,7 +42,7 @@ impl fmt::Debug for MeteredStream {
 
 impl MeteredStream {
     /// A stream of which `begun` has been read.
-    pub(super) fn new(upstream: reqwest::Body, sight: Sight, open: OpenEntry, begun: Vec<Bytes>) -> Self {
+    pub(super) fn new(upstream: Incoming, sight: Sight, open: OpenEntry, begun: Vec<Bytes>) -> Self {
         let last = Instant::now();
         let mut flow = Flow {
             idle: Box::pin(sleep_until(last + open.rooms().limits.idle_timeout)),
