@@ -8,6 +8,7 @@
 //! Without a URL it writes to SQLite in a temporary folder. Attempts come at a steady rate, as in a
 //! gateway, so that writing and shipping meet.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use tollgate::id::{EntryId, KeyId, RequestId};
 use tollgate::ledger::{Entry, Ledger, Outcome, Payer, Place, Price, Settings, Store};
 use tollgate::money::Money;
 use tollgate::time::Timestamp;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const ATTEMPTS: usize = 200_000;
 /// Attempts a second.
@@ -32,14 +36,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let settings = Settings::in_folder(folder.join("spool"));
     let ledger = Ledger::start(settings, store.clone(), |_, _| {}).await?;
 
-    let before = cpu();
+    let before = cpu_by_thread();
     let writer = ledger.clone();
-    let writing = std::thread::spawn(move || write(&writer));
-    let (mut taken, writer_cpu) = writing.join().map_err(|_| "the writer panicked")??;
+    let writing = std::thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || write(&writer))?;
+    let mut taken = writing.join().map_err(|_| "the writer panicked")??;
     let started = Instant::now();
     ledger.drain(Duration::from_secs(120)).await?;
     let behind = started.elapsed();
-    let all_cpu = cpu() - before;
+    let after = cpu_by_thread();
 
     taken.sort_unstable();
     let mean = taken.iter().sum::<Duration>() / u32::try_from(taken.len())?;
@@ -47,25 +53,25 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (name, share) in [("median", 500), ("99%", 990), ("99.9%", 999)] {
         println!("  {name}: {:?}", taken[taken.len() * share / 1000]);
     }
-    let each = |time: Duration| time.as_nanos() / ATTEMPTS as u128;
-    println!("processor time of the writer: {} ns an attempt", each(writer_cpu));
-    println!("processor time of shipping: {} ns a row", each(all_cpu.saturating_sub(writer_cpu)));
+    println!("processor time an attempt, by thread:");
+    for (name, time) in &after {
+        let time = time.saturating_sub(before.get(name).copied().unwrap_or_default());
+        println!("  {name}: {} ns", time.as_nanos() / ATTEMPTS as u128);
+    }
     println!("the store was {behind:?} behind after {ATTEMPTS} attempts at {RATE}/s");
     ledger.close().await;
     std::fs::remove_dir_all(&folder)?;
     Ok(())
 }
 
-/// Opens and settles attempts at the rate; the time of each, and the thread's processor time.
-fn write(ledger: &Ledger) -> Result<(Vec<Duration>, Duration), std::io::Error> {
+/// Opens and settles attempts at the rate; the time of each.
+fn write(ledger: &Ledger) -> Result<Vec<Duration>, std::io::Error> {
     let template = entry();
     let mut taken = Vec::with_capacity(ATTEMPTS);
     let started = Instant::now();
-    let mut spent = Duration::ZERO;
     for batch in 0..ATTEMPTS / 100 {
         let due = Duration::from_micros((batch * 100 * 1_000_000 / RATE) as u64);
         std::thread::sleep(due.saturating_sub(started.elapsed()));
-        let before = thread_cpu();
         for _ in 0..100 {
             let mut entry = template.clone();
             entry.id = EntryId::new();
@@ -78,29 +84,29 @@ fn write(ledger: &Ledger) -> Result<(Vec<Duration>, Duration), std::io::Error> {
             drop(ledger.settle(&settled).map_err(std::io::Error::other)?);
             taken.push(from.elapsed());
         }
-        spent += thread_cpu().saturating_sub(before);
     }
-    Ok((taken, spent))
+    Ok(taken)
 }
 
-/// Processor time of this process: user and system ticks of 10 ms.
-fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let after_name = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = after_name
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u64>().ok())
-        .sum();
-    Duration::from_millis(ticks * 10)
-}
-
-/// Processor time of this thread.
-fn thread_cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = stat.split_whitespace().next().and_then(|n| n.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or_default())
+/// Processor time of this process's threads, by their names. Those of a thread that has ended are
+/// gone, so the writer is not among them.
+fn cpu_by_thread() -> BTreeMap<String, Duration> {
+    let mut times = BTreeMap::new();
+    for task in std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let time = read("schedstat");
+        let nanos = time
+            .split_whitespace()
+            .next()
+            .and_then(|nanos| nanos.parse().ok());
+        *times.entry(read("comm").trim().to_owned()).or_default() +=
+            Duration::from_nanos(nanos.unwrap_or_default());
+    }
+    times
 }
 
 /// An entry of usual size: its decision ranks three backends.

@@ -39,6 +39,7 @@ CREATE TABLE entry (
 );
 
 CREATE INDEX entry_by_billed ON entry (billed_us);
+CREATE INDEX entry_by_key ON entry (key_id, billed_us);
 
 CREATE TRIGGER entry_never_changes BEFORE UPDATE ON entry
 BEGIN SELECT RAISE(ABORT, 'an entry never changes: write a correction'); END;

@@ -317,14 +317,18 @@ mod tests {
     }
 
     #[test]
-    fn a_key_minted_elsewhere_is_found_by_looking_it_up_and_a_revoked_one_is_gone_at_the_next_refresh() {
+    fn a_key_minted_elsewhere_is_found_by_looking_it_up_and_a_revoked_one_is_gone_at_the_next_refresh()
+     {
         on_both(async |fresh: &Fresh| {
             let keys = keys(fresh);
             let directory = Directory::start(keys.clone()).await.expect("start");
             let minted = keys.mint(&new_key(), noon()).await.expect("mint");
             let secret = minted.secret.expose();
             assert_eq!(directory.find(secret, noon()), Find::Unknown);
-            assert!(matches!(directory.look_up(secret, noon()).await, Find::Found(_)));
+            assert!(matches!(
+                directory.look_up(secret, noon()).await,
+                Find::Found(_)
+            ));
             assert!(matches!(directory.find(secret, noon()), Find::Found(_)));
 
             keys.revoke(minted.id, noon()).await.expect("revoke");
@@ -343,13 +347,16 @@ mod tests {
             let new = keys.rotate(old.id, grace, after(10)).await.expect("rotate");
             assert_eq!(new.id, old.id);
             let directory = Directory::start(keys.clone()).await.expect("start");
-            let find = |minted: &crate::access::Minted, at| directory.find(minted.secret.expose(), at);
+            let find =
+                |minted: &crate::access::Minted, at| directory.find(minted.secret.expose(), at);
             assert!(matches!(find(&old, after(69)), Find::Found(_)));
             assert_eq!(find(&old, after(70)), Find::Expired);
             assert!(matches!(find(&new, after(1_000_000)), Find::Found(_)));
 
             // Rotated again with a long grace, the first secret is not given more time.
-            keys.rotate(old.id, grace * 100, after(20)).await.expect("rotate");
+            keys.rotate(old.id, grace * 100, after(20))
+                .await
+                .expect("rotate");
             directory.refresh().await.expect("refresh");
             assert_eq!(find(&old, after(70)), Find::Expired);
             assert!(matches!(find(&new, after(70)), Find::Found(_)));
@@ -380,17 +387,26 @@ mod tests {
             let grace = Duration::from_secs(1);
             let error = keys.revoke(nobody, noon()).await.expect_err("not there");
             assert!(matches!(error, AccessError::NoSuchKey(id) if id == nobody));
-            let error = keys.rotate(nobody, grace, noon()).await.expect_err("not there");
+            let error = keys
+                .rotate(nobody, grace, noon())
+                .await
+                .expect_err("not there");
             assert!(matches!(error, AccessError::NoSuchKey(_)));
             let minted = keys.mint(&new_key(), noon()).await.expect("mint");
             keys.revoke(minted.id, noon()).await.expect("revoke");
             keys.revoke(minted.id, after(9)).await.expect("again");
-            let error = keys.rotate(minted.id, grace, noon()).await.expect_err("revoked");
+            let error = keys
+                .rotate(minted.id, grace, noon())
+                .await
+                .expect_err("revoked");
             assert!(matches!(error, AccessError::Revoked(_)));
             assert_eq!(keys.list().await.expect("list")[0].revoked, Some(noon()));
             let mut wrong = new_key();
             wrong.tags = vec!["a,b".into()];
-            assert!(matches!(keys.mint(&wrong, noon()).await, Err(AccessError::NotATag(_))));
+            assert!(matches!(
+                keys.mint(&wrong, noon()).await,
+                Err(AccessError::NotATag(_))
+            ));
         });
     }
 
@@ -401,13 +417,19 @@ mod tests {
         let directory = Directory::start(keys.clone()).await.expect("start");
         for _ in 0..LOOK_UPS {
             let invented = secret::Secret::new().expect("randomness");
-            assert_eq!(directory.look_up(invented.expose(), noon()).await, Find::Unknown);
+            assert_eq!(
+                directory.look_up(invented.expose(), noon()).await,
+                Find::Unknown
+            );
         }
         // The allowance is used up: even a real key waits for the refresh, or for the next second.
         let minted = keys.mint(&new_key(), noon()).await.expect("mint");
         let secret = minted.secret.expose();
         assert_eq!(directory.look_up(secret, noon()).await, Find::Unknown);
-        assert!(matches!(directory.look_up(secret, after(1)).await, Find::Found(_)));
+        assert!(matches!(
+            directory.look_up(secret, after(1)).await,
+            Find::Found(_)
+        ));
     }
 
     #[tokio::test]
@@ -424,7 +446,10 @@ mod tests {
             assert_eq!(directory.look_up(wrong, noon()).await, Find::Malformed);
         }
         let invented = secret::Secret::new().expect("randomness");
-        assert_eq!(directory.look_up(invented.expose(), noon()).await, Find::Unknown);
+        assert_eq!(
+            directory.look_up(invented.expose(), noon()).await,
+            Find::Unknown
+        );
     }
 
     async fn close(store: &Store) {

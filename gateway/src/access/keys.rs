@@ -160,8 +160,7 @@ impl Keys {
 
     /// Ends a key, all its secrets with it. To revoke it again changes nothing.
     pub async fn revoke(&self, id: KeyId, now: Timestamp) -> Result<(), AccessError> {
-        const SQL: &str =
-            "UPDATE api_key SET revoked_us = COALESCE(revoked_us, $1) WHERE id = $2";
+        const SQL: &str = "UPDATE api_key SET revoked_us = COALESCE(revoked_us, $1) WHERE id = $2";
         let done = sqlx::query(SQL)
             .bind(time::to_cell(now))
             .bind(id.to_string())

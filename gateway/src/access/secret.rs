@@ -126,7 +126,9 @@ impl Pepper {
     }
 
     fn parse(hex: &str) -> Option<Pepper> {
-        blake3::Hash::from_hex(hex.trim()).ok().map(|hash| Pepper(*hash.as_bytes()))
+        blake3::Hash::from_hex(hex.trim())
+            .ok()
+            .map(|hash| Pepper(*hash.as_bytes()))
     }
 
     pub(super) fn digest(&self, presented: &str) -> Digest {
@@ -212,9 +214,16 @@ mod tests {
         let first = Pepper::load(None, folder.path()).expect("made");
         let again = Pepper::load(None, folder.path()).expect("read");
         assert_eq!(first.digest("x"), again.digest("x"));
-        let mode = std::fs::metadata(folder.path().join("pepper")).expect("a file").permissions().mode();
+        let mode = std::fs::metadata(folder.path().join("pepper"))
+            .expect("a file")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1, "no draft is left");
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
+            1,
+            "no draft is left"
+        );
     }
 
     #[test]
@@ -222,10 +231,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let hex = "ab".repeat(32);
         let given = Pepper::load(Some(&hex), folder.path()).expect("given");
-        assert_eq!(given.digest("x"), *blake3::keyed_hash(&[0xab; 32], b"x").as_bytes());
+        assert_eq!(
+            given.digest("x"),
+            *blake3::keyed_hash(&[0xab; 32], b"x").as_bytes()
+        );
         assert!(!folder.path().join("pepper").exists());
         for wrong in ["", "ab", &"zz".repeat(32)] {
-            assert!(matches!(Pepper::load(Some(wrong), folder.path()), Err(AccessError::NotAPepper)));
+            assert!(matches!(
+                Pepper::load(Some(wrong), folder.path()),
+                Err(AccessError::NotAPepper)
+            ));
         }
     }
 
@@ -234,9 +249,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let digests: Vec<Digest> = std::thread::scope(|scope| {
             let starts: Vec<_> = (0..8)
-                .map(|_| scope.spawn(|| Pepper::load(None, folder.path()).expect("made").digest("x")))
+                .map(|_| {
+                    scope.spawn(|| Pepper::load(None, folder.path()).expect("made").digest("x"))
+                })
                 .collect();
-            starts.into_iter().map(|start| start.join().expect("no panic")).collect()
+            starts
+                .into_iter()
+                .map(|start| start.join().expect("no panic"))
+                .collect()
         });
         assert!(digests.windows(2).all(|pair| pair[0] == pair[1]));
     }

@@ -138,7 +138,37 @@ pub(super) fn peek(payload: &[u8]) -> Result<(Kind, EntryId), NotAnEntry> {
     Ok((kind, EntryId::from_uuid(take_uuid(&mut rest)?)))
 }
 
-pub(super) fn decode(payload: &[u8]) -> Result<(Kind, Entry), NotAnEntry> {
+/// Texts read lately, so that the same text is one allocation however many entries hold it. A table
+/// of fixed size in which a newer text takes the place of an older one.
+pub(super) struct Texts(Vec<Option<Arc<str>>>);
+
+impl Default for Texts {
+    fn default() -> Self {
+        Texts(vec![None; 256])
+    }
+}
+
+impl Texts {
+    /// Longer texts (decisions) are hardly ever alike.
+    const LONGEST: usize = 64;
+
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if text.len() > Texts::LONGEST {
+            return Arc::from(text);
+        }
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        for byte in text.bytes() {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+        let slot = &mut self.0[(hash >> 32) as usize % 256];
+        match slot {
+            Some(known) if **known == *text => known.clone(),
+            _ => slot.insert(Arc::from(text)).clone(),
+        }
+    }
+}
+
+pub(super) fn decode(payload: &[u8], texts: &mut Texts) -> Result<(Kind, Entry), NotAnEntry> {
     let mut rest = payload;
     let from = &mut rest;
     let kind = take_kind(from)?;
@@ -146,18 +176,18 @@ pub(super) fn decode(payload: &[u8]) -> Result<(Kind, Entry), NotAnEntry> {
     let request = RequestId::from_uuid(take_uuid(from)?);
     let key = KeyId::from_uuid(take_uuid(from)?);
     let attempt = u16::try_from(take_number(from)?).map_err(|_| NotAnEntry("attempt"))?;
-    let organisation = OrganisationName::new(take_text(from)?);
-    let team = TeamName::new(take_text(from)?);
-    let project = ProjectName::new(take_text(from)?);
-    let tags = take_text(from)?;
-    let surface = take_text(from)?;
-    let host = HostName::new(take_text(from)?);
-    let account = AccountName::new(take_text(from)?);
-    let region = RegionName::new(take_text(from)?);
-    let model = ModelName::new(take_text(from)?);
-    let host_model = take_text(from)?;
-    let catalog = CatalogVersion::new(take_text(from)?);
-    let decision = take_text(from)?;
+    let organisation = OrganisationName::new(texts.share(take_text(from)?));
+    let team = TeamName::new(texts.share(take_text(from)?));
+    let project = ProjectName::new(texts.share(take_text(from)?));
+    let tags = texts.share(take_text(from)?);
+    let surface = texts.share(take_text(from)?);
+    let host = HostName::new(texts.share(take_text(from)?));
+    let account = AccountName::new(texts.share(take_text(from)?));
+    let region = RegionName::new(texts.share(take_text(from)?));
+    let model = ModelName::new(texts.share(take_text(from)?));
+    let host_model = texts.share(take_text(from)?);
+    let catalog = CatalogVersion::new(texts.share(take_text(from)?));
+    let decision = texts.share(take_text(from)?);
     let started = i64::from_le_bytes(take_array(from)?);
     let ended = take_difference(from, started)?;
     let billed = take_difference(from, started)?;
@@ -167,12 +197,12 @@ pub(super) fn decode(payload: &[u8]) -> Result<(Kind, Entry), NotAnEntry> {
         None
     };
     let host_request = if take_whether(from)? {
-        Some(take_text(from)?)
+        Some(Arc::from(take_text(from)?))
     } else {
         None
     };
     let window = if take_whether(from)? {
-        Some(WindowId::new(take_text(from)?))
+        Some(WindowId::new(texts.share(take_text(from)?)))
     } else {
         None
     };
@@ -349,14 +379,13 @@ fn take_number(from: &mut &[u8]) -> Result<u64, NotAnEntry> {
     Err(NotAnEntry("a number beyond 64 bits"))
 }
 
-fn take_text(from: &mut &[u8]) -> Result<Arc<str>, NotAnEntry> {
+fn take_text<'a>(from: &mut &'a [u8]) -> Result<&'a str, NotAnEntry> {
     let length = usize::try_from(take_number(from)?).map_err(|_| NotAnEntry("too short"))?;
     let (text, rest) = from
         .split_at_checked(length)
         .ok_or(NotAnEntry("too short"))?;
     *from = rest;
-    let text = std::str::from_utf8(text).map_err(|_| NotAnEntry("text that is not UTF-8"))?;
-    Ok(Arc::from(text))
+    std::str::from_utf8(text).map_err(|_| NotAnEntry("text that is not UTF-8"))
 }
 
 fn take_difference(from: &mut &[u8], base: i64) -> Result<i64, NotAnEntry> {
@@ -385,13 +414,13 @@ mod tests {
                 let mut bytes = Vec::new();
                 encode(kind, &entry, &mut bytes).expect("an entry of usual size");
                 prop_assert_eq!(peek(&bytes), Ok((kind, entry.id)));
-                prop_assert_eq!(decode(&bytes), Ok((kind, entry.clone())));
+                prop_assert_eq!(decode(&bytes, &mut Texts::default()), Ok((kind, entry.clone())));
             }
         }
 
         #[test]
         fn bytes_that_are_no_entry_are_refused_and_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = decode(&bytes);
+            let _ = decode(&bytes, &mut Texts::default());
         }
 
         #[test]
@@ -400,7 +429,7 @@ mod tests {
             encode(Kind::Settled, &entry, &mut bytes).expect("an entry of usual size");
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             let keep = (bytes.len() as f64 * keep) as usize;
-            prop_assert!(decode(&bytes[..keep]).is_err());
+            prop_assert!(decode(&bytes[..keep], &mut Texts::default()).is_err());
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::cursor::{self, Place};
 use super::log::{Found, Log, Segment};
-use super::record::{self, Kind};
+use super::record::{self, Kind, Texts};
 use super::segment::{self, Frames, HEADER, Header, SegmentId, Stretch};
 use super::sync::Syncer;
 use super::tail::Tail;
@@ -100,6 +100,7 @@ struct Scan {
     found: Found,
     open: HashMap<EntryId, Entry>,
     settled: VecDeque<Entry>,
+    texts: Texts,
 }
 
 impl Scan {
@@ -116,6 +117,7 @@ impl Scan {
             },
             open: HashMap::new(),
             settled: VecDeque::new(),
+            texts: Texts::default(),
         }
     }
 
@@ -169,7 +171,7 @@ impl Scan {
         end: u64,
         payload: &[u8],
     ) -> Result<(), SpoolError> {
-        let (kind, entry) = match record::decode(payload) {
+        let (kind, entry) = match record::decode(payload, &mut self.texts) {
             Ok(read) => read,
             Err(error) => {
                 tracing::error!(%error, "a frame of the spool holds no entry");

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::cursor::Place;
 use super::log::Log;
-use super::record::{self, Kind};
+use super::record::{self, Kind, Texts};
 use super::recovery::quarantine;
 use super::segment::{FRAME, Frames, HEADER, SegmentId, Stretch};
 use super::{SpoolError, disk};
@@ -28,6 +28,7 @@ pub(in crate::ledger) struct Tail {
     /// Bytes of the segment that begin at `place`, from `used` on.
     bytes: Vec<u8>,
     used: usize,
+    texts: Texts,
 }
 
 /// Settled entries, and the place behind them.
@@ -120,7 +121,7 @@ impl Tail {
             };
             let damaged = match stretch {
                 Stretch::Frame { payload } if payload.first() == Some(&1) => None,
-                Stretch::Frame { payload } => match record::decode(payload) {
+                Stretch::Frame { payload } => match record::decode(payload, &mut self.texts) {
                     Ok((Kind::Settled, entry)) => {
                         entries.push(entry);
                         None

@@ -4,11 +4,11 @@ use std::str::FromStr;
 use std::sync::Once;
 use std::time::Duration;
 
+use sqlx::Executor;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::Executor;
 
 use super::{Store, StoreError, Writer};
 
@@ -49,6 +49,7 @@ impl Store {
     async fn open_sqlite(url: &str) -> Result<Store, StoreError> {
         let options = SqliteConnectOptions::from_str(url)?
             .create_if_missing(true)
+            .page_size(16_384)
             .journal_mode(SqliteJournalMode::Wal)
             // The spool forgets what the store has taken, so a commit must outlast the power. The
             // shipper alone waits for it, once a batch.
@@ -57,7 +58,7 @@ impl Store {
             // REPLACE deletes without it unseen by the triggers that keep entries.
             .pragma("recursive_triggers", "ON")
             .pragma("cache_size", "-65536")
-            .pragma("wal_autocheckpoint", "4000")
+            .pragma("wal_autocheckpoint", "1000")
             .statement_cache_capacity(STATEMENTS);
         let writer = SqlitePoolOptions::new()
             .max_connections(1)

@@ -2,15 +2,16 @@
 //! array a column, in one statement whatever the number of rows; SQLite statements of a few fixed
 //! numbers of rows, so that they stay prepared, in one transaction.
 
-use std::borrow::Cow;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, PgPool, SqlitePool};
 
 use super::{Store, StoreError, Writer};
-use crate::ledger::{Entry, Price};
+use crate::chat::CountedBy;
+use crate::ledger::{Entry, Outcome, Price};
+use crate::money::Money;
 use crate::time;
 
 /// The columns of `entry`, in the order in which all statements name them.
@@ -104,7 +105,10 @@ async fn insert_postgres(pool: &PgPool, entries: &[Entry]) -> Result<(), StoreEr
 
 /// One cell of a row.
 enum Cell<'a> {
-    Text(Cow<'a, str>),
+    /// Shared with the entry: most texts of a batch are the same few, and copying them would cost
+    /// more than the rest of a write.
+    Text(&'a Arc<str>),
+    Made(Arc<str>),
     Number(i64),
     NoText,
     NoNumber,
@@ -114,6 +118,7 @@ impl Cell<'_> {
     fn text(&self) -> Option<&str> {
         match self {
             Cell::Text(text) => Some(text),
+            Cell::Made(text) => Some(text),
             _ => None,
         }
     }
@@ -128,7 +133,8 @@ impl Cell<'_> {
 
 fn bind(cell: Cell<'_>, arguments: &mut SqliteArguments) -> Result<(), sqlx::error::BoxDynError> {
     match cell {
-        Cell::Text(text) => Arguments::add(arguments, text.into_owned()),
+        Cell::Text(text) => Arguments::add(arguments, text.clone()),
+        Cell::Made(text) => Arguments::add(arguments, text),
         Cell::Number(number) => Arguments::add(arguments, number),
         Cell::NoText => Arguments::add(arguments, None::<String>),
         Cell::NoNumber => Arguments::add(arguments, None::<i64>),
@@ -136,19 +142,41 @@ fn bind(cell: Cell<'_>, arguments: &mut SqliteArguments) -> Result<(), sqlx::err
 }
 
 /// A text as both databases take it: PostgreSQL holds no NUL, which a host could well send.
-fn text(text: &str) -> Cell<'_> {
-    Cell::Text(if memchr::memchr(0, text.as_bytes()).is_some() {
-        Cow::Owned(text.replace('\0', "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    })
+fn text(text: &Arc<str>) -> Cell<'_> {
+    if memchr::memchr(0, text.as_bytes()).is_some() {
+        return Cell::Made(Arc::from(text.replace('\0', "\u{fffd}")));
+    }
+    Cell::Text(text)
 }
 
 fn id(id: uuid::Uuid) -> Cell<'static> {
-    Cell::Text(Cow::Owned(id.as_hyphenated().to_string()))
+    let mut letters = uuid::Uuid::encode_buffer();
+    Cell::Made(Arc::from(&*id.as_hyphenated().encode_lower(&mut letters)))
 }
 
-fn maybe_text(value: Option<&str>) -> Cell<'_> {
+/// A word that the code itself chose.
+fn word(word: &'static str) -> Cell<'static> {
+    static WORDS: LazyLock<Vec<Arc<str>>> = LazyLock::new(|| {
+        let outcomes = Outcome::ALL.map(Outcome::as_str);
+        let counts = [
+            CountedBy::Reported,
+            CountedBy::Drained,
+            CountedBy::Counted,
+            CountedBy::Estimated,
+            CountedBy::Nothing,
+        ]
+        .map(CountedBy::as_str);
+        let states = ["priced", "provisional", "unpriced"];
+        let words = states.into_iter().chain(outcomes).chain(counts);
+        words.map(Arc::from).collect()
+    });
+    match WORDS.iter().find(|known| &***known == word) {
+        Some(known) => Cell::Text(known),
+        None => Cell::Made(Arc::from(word)),
+    }
+}
+
+fn maybe_text(value: Option<&Arc<str>>) -> Cell<'_> {
     value.map_or(Cell::NoText, text)
 }
 
@@ -174,39 +202,37 @@ fn cells(entry: &Entry) -> [Cell<'_>; TYPES.len()] {
         ),
     };
     // An amount beyond a cell is refused by the spool; here the table's CHECK would refuse it.
-    let amount = |amount: Option<crate::money::Money>| {
-        maybe_number(amount.and_then(crate::money::Money::to_cell))
-    };
+    let amount = |amount: Option<Money>| maybe_number(amount.and_then(Money::to_cell));
     [
         id(entry.id.uuid()),
         id(entry.request.uuid()),
         Cell::Number(i64::from(entry.attempt)),
-        text(payer.organisation.as_str()),
-        text(payer.team.as_str()),
-        text(payer.project.as_str()),
+        text(payer.organisation.as_shared()),
+        text(payer.team.as_shared()),
+        text(payer.project.as_shared()),
         id(payer.key.uuid()),
         text(&entry.tags),
         text(&entry.surface),
-        text(place.host.as_str()),
-        text(place.account.as_str()),
-        text(place.region.as_str()),
-        text(place.model.as_str()),
+        text(place.host.as_shared()),
+        text(place.account.as_shared()),
+        text(place.region.as_shared()),
+        text(place.model.as_shared()),
         text(&place.host_model),
         Cell::Number(time::to_cell(entry.started)),
         maybe_number(entry.first_byte.map(time::to_cell)),
         Cell::Number(time::to_cell(entry.ended)),
         Cell::Number(time::to_cell(entry.billed)),
-        maybe_text(entry.host_request.as_deref()),
+        maybe_text(entry.host_request.as_ref()),
         Cell::Number(usage.cache_miss.to_cell()),
         Cell::Number(usage.cache_hit.to_cell()),
         Cell::Number(usage.cache_write.to_cell()),
         Cell::Number(usage.reasoning.to_cell()),
         Cell::Number(usage.visible.to_cell()),
-        Cell::Text(Cow::Borrowed(entry.counted_by.as_str())),
-        Cell::Text(Cow::Borrowed(entry.outcome.as_str())),
-        text(entry.catalog.as_str()),
-        maybe_text(entry.window.as_ref().map(|window| window.as_str())),
-        Cell::Text(Cow::Borrowed(state)),
+        word(entry.counted_by.as_str()),
+        word(entry.outcome.as_str()),
+        text(entry.catalog.as_shared()),
+        maybe_text(entry.window.as_ref().map(|window| window.as_shared())),
+        word(state),
         amount(cost),
         amount(list),
         amount(spread),
@@ -223,14 +249,14 @@ mod tests {
         assert_eq!(COLUMNS.split(", ").count(), TYPES.len());
         let entry = crate::ledger::sample::entry(1);
         for (cell, kind) in cells(&entry).iter().zip(TYPES) {
-            let is_text = matches!(cell, Cell::Text(_) | Cell::NoText);
+            let is_text = matches!(cell, Cell::Text(_) | Cell::Made(_) | Cell::NoText);
             assert_eq!(is_text, *kind == b't');
         }
     }
 
     #[test]
     fn a_nul_that_a_host_sends_becomes_the_sign_for_unknown_characters() {
-        let cell = text("a\0b");
-        assert_eq!(cell.text(), Some("a\u{fffd}b"));
+        let sent = Arc::from("a\0b");
+        assert_eq!(text(&sent).text(), Some("a\u{fffd}b"));
     }
 }

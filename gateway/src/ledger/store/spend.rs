@@ -9,6 +9,7 @@ use sqlx::any::AnyRow;
 
 use super::{Store, StoreError, Writer};
 use crate::chat::{Tokens, Usage};
+use crate::id::KeyId;
 use crate::money::Money;
 use crate::time::{self, Timestamp};
 
@@ -163,14 +164,18 @@ impl Store {
         Ok(spend)
     }
 
-    /// What each key has spent since that instant, by the instant billed.
-    pub async fn spent_by_key(&self, since: Timestamp) -> Result<Vec<SpendRow>, StoreError> {
-        self.spend(&SpendQuery {
-            from: since,
-            to: Timestamp::MAX,
-            by: vec![Dim::Key],
-        })
-        .await
+    /// What a key has spent since that instant, by the instant billed.
+    pub async fn spent(&self, key: KeyId, since: Timestamp) -> Result<Money, StoreError> {
+        let sql = format!(
+            "SELECT {} FROM entry WHERE key_id = $1 AND billed_us >= $2",
+            amount_sql("cost_pd")
+        );
+        let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(key.to_string())
+            .bind(time::to_cell(since))
+            .fetch_one(&self.pool)
+            .await?;
+        amount(&row, "cost_pd")
     }
 }
 
@@ -211,6 +216,14 @@ fn spend_sql(by: &[Dim], writer: &Writer) -> String {
     )
 }
 
+fn amount(row: &AnyRow, column: &str) -> Result<Money, StoreError> {
+    let high: i64 = row.try_get(format!("{column}_high").as_str())?;
+    let low: i64 = row.try_get(format!("{column}_low").as_str())?;
+    Ok(Money::from_picodollars(
+        i128::from(high) * 1_000_000 + i128::from(low),
+    ))
+}
+
 fn read(row: &AnyRow, by: &[Dim]) -> Result<SpendRow, StoreError> {
     let mut key = Vec::with_capacity(by.len());
     for (index, dim) in by.iter().enumerate() {
@@ -221,13 +234,6 @@ fn read(row: &AnyRow, by: &[Dim]) -> Result<SpendRow, StoreError> {
         Ok(number.unsigned_abs())
     };
     let tokens = |column: &str| count(column).map(Tokens::new);
-    let amount = |column: &str| -> Result<Money, StoreError> {
-        let high: i64 = row.try_get(format!("{column}_high").as_str())?;
-        let low: i64 = row.try_get(format!("{column}_low").as_str())?;
-        Ok(Money::from_picodollars(
-            i128::from(high) * 1_000_000 + i128::from(low),
-        ))
-    };
     Ok(SpendRow {
         key,
         requests: count("requests")?,
@@ -239,9 +245,9 @@ fn read(row: &AnyRow, by: &[Dim]) -> Result<SpendRow, StoreError> {
             reasoning: tokens("reasoning")?,
             visible: tokens("visible")?,
         },
-        cost: amount("cost_pd")?,
-        list: amount("list_pd")?,
-        spread: amount("spread_pd")?,
+        cost: amount(row, "cost_pd")?,
+        list: amount(row, "list_pd")?,
+        spread: amount(row, "spread_pd")?,
         unpriced: count("unpriced")?,
     })
 }

@@ -71,7 +71,11 @@ fn promise_2_an_entry_written_twice_is_there_once() {
 fn promise_3_no_entry_can_be_changed_or_removed() {
     on_both(async |fresh: &Fresh| {
         let entry = sample::entry(1);
-        fresh.store.insert(std::slice::from_ref(&entry)).await.expect("insert");
+        fresh
+            .store
+            .insert(std::slice::from_ref(&entry))
+            .await
+            .expect("insert");
         let mut attacks = vec![
             "UPDATE entry SET cost_pd = 0",
             "DELETE FROM entry",
@@ -105,7 +109,10 @@ fn sums_are_exact_far_beyond_what_a_cell_holds() {
         let spend = fresh.store.spend(&all(&[Dim::Team])).await.expect("spend");
         assert_eq!(spend.len(), 1);
         assert_eq!(spend[0].cost, Money::from_picodollars(8 * i128::from(most)));
-        assert_eq!(spend[0].list, Money::from_picodollars(8 * i128::from(least)));
+        assert_eq!(
+            spend[0].list,
+            Money::from_picodollars(8 * i128::from(least))
+        );
         assert_eq!(spend[0].spread, Money::from_picodollars(-8));
         assert_eq!(spend[0].unpriced, 1);
     });
@@ -132,7 +139,9 @@ fn expected(entries: &[Entry], key: impl Fn(&Entry) -> Vec<String>) -> Vec<Spend
         };
         match entry.price {
             Price::Unpriced => row.unpriced += 1,
-            Price::Priced { cost, list, spread, .. } => {
+            Price::Priced {
+                cost, list, spread, ..
+            } => {
                 row.cost += cost;
                 row.list += list;
                 row.spread += spread;
@@ -180,7 +189,10 @@ fn every_grouping_adds_up_to_the_same_exact_total() {
         let mut runner = TestRunner::deterministic();
         let mut entries = Vec::new();
         for _ in 0..12 {
-            let more = some_entries().new_tree(&mut runner).expect("entries").current();
+            let more = some_entries()
+                .new_tree(&mut runner)
+                .expect("entries")
+                .current();
             fresh.store.insert(&more).await.expect("insert");
             entries.extend(more);
 
@@ -225,9 +237,22 @@ fn each_dimension_can_be_grouped_by() {
         assert_eq!(
             key,
             [
-                "acme", "search", "ranking", &key_id, "deepseek", "default", "global",
-                "deepseek-v4-pro", "", "answered", "reported", "openai_chat", "eu,soc2",
-                "2026-11-24T12:00:00Z", "2026-11-24", "2026-11",
+                "acme",
+                "search",
+                "ranking",
+                &key_id,
+                "deepseek",
+                "default",
+                "global",
+                "deepseek-v4-pro",
+                "",
+                "answered",
+                "reported",
+                "openai_chat",
+                "eu,soc2",
+                "2026-11-24T12:00:00Z",
+                "2026-11-24",
+                "2026-11",
             ]
         );
     });
@@ -243,7 +268,10 @@ fn a_span_takes_its_first_instant_and_leaves_its_last() {
             to: entries[7].billed,
             by: vec![],
         };
-        assert_eq!(fresh.store.spend(&query).await.expect("spend")[0].attempts, 5);
+        assert_eq!(
+            fresh.store.spend(&query).await.expect("spend")[0].attempts,
+            5
+        );
         let nothing = SpendQuery {
             from: entries[2].billed,
             to: entries[2].billed,
@@ -296,9 +324,15 @@ fn promise_4_the_files_of_a_catalog_version_are_kept_as_they_were_first() {
         let files = BTreeMap::from([("deepseek.toml".to_owned(), "é = \"1\"\n".to_owned())]);
         let version = "v1".into();
         let store = &fresh.store;
-        store.record_catalog(&version, &files, noon()).await.expect("keep");
+        store
+            .record_catalog(&version, &files, noon())
+            .await
+            .expect("keep");
         let other = BTreeMap::from([("deepseek.toml".to_owned(), String::new())]);
-        store.record_catalog(&version, &other, noon()).await.expect("keep");
+        store
+            .record_catalog(&version, &other, noon())
+            .await
+            .expect("keep");
         assert_eq!(store.catalog(&version).await.expect("read"), Some(files));
         assert_eq!(store.catalog(&"v2".into()).await.expect("read"), None);
         store.ping().await.expect("it answers");
@@ -312,7 +346,12 @@ fn text_that_no_database_takes_is_made_takeable_and_sql_in_it_is_only_text() {
         entry.host_request = Some("a\0b".into());
         entry.payer.team = "'); DROP TABLE entry; --".into();
         fresh.store.insert(&[entry.clone()]).await.expect("insert");
-        let read = fresh.store.entry(entry.id).await.expect("read").expect("there");
+        let read = fresh
+            .store
+            .entry(entry.id)
+            .await
+            .expect("read")
+            .expect("there");
         assert_eq!(read.host_request.as_deref(), Some("a\u{fffd}b"));
         assert_eq!(read.payer.team, entry.payer.team);
     });
@@ -321,7 +360,11 @@ fn text_that_no_database_takes_is_made_takeable_and_sql_in_it_is_only_text() {
 #[test]
 fn a_database_opens_again_with_what_is_in_it() {
     on_both(async |fresh: &Fresh| {
-        fresh.store.insert(&[sample::entry(1)]).await.expect("insert");
+        fresh
+            .store
+            .insert(&[sample::entry(1)])
+            .await
+            .expect("insert");
         let again = super::Store::open(&fresh.url).await.expect("open again");
         assert_eq!(again.recent(10, None).await.expect("read").len(), 1);
     });
