@@ -31,6 +31,7 @@ pub enum FiguresError {
 /// Everything is scoped to the reader's organisation; what belongs to another one does not exist.
 pub trait Figures: Send + Sync {
     /// Sums of all entries billed within `span`, one row for each combination of `by`, in no order.
+    /// By nothing: one row of all, or none.
     fn spend<'a>(
         &'a self,
         organisation: &'a OrganisationName,
@@ -102,6 +103,8 @@ pub enum Dimension {
 pub struct Spend {
     /// One value for each dimension asked for, in that order.
     pub key: Vec<String>,
+    /// Distinct requests with an attempt in this group: one whose attempts lie in several groups
+    /// counts in each, so that these do not add up.
     pub requests: u64,
     pub attempts: u64,
     pub usage: Usage,

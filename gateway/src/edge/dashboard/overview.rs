@@ -12,7 +12,7 @@ use http::StatusCode;
 
 use super::breakdown::{Breakdown, Kind};
 use super::decision::Decision;
-use super::figures::{FiguresError, Spend, Status, WindowNow};
+use super::figures::{FiguresError, Span, Spend, Status, WindowNow};
 use super::pages;
 use super::period::{self, Grouping, Period, Preset};
 use super::picture::Picture;
@@ -37,6 +37,8 @@ struct OverviewPage {
     groupings: Vec<Preset>,
     standing: Standing,
     totals: Line,
+    /// Of the whole: those of the lines do not add up to it, since a request may have attempts in several.
+    requests: String,
     tokens: String,
     picture: Picture,
     lines: Vec<Line>,
@@ -57,7 +59,6 @@ struct Standing {
 struct Line {
     name: String,
     unallocated: bool,
-    requests: String,
     attempts: String,
     input: String,
     /// Share of the input that the hosts' caches answered.
@@ -112,6 +113,7 @@ pub(super) async fn show(
 /// All that the page is made of.
 struct Gathered {
     spend: Vec<Spend>,
+    requests: u64,
     recent: Vec<Entry>,
     windows: Vec<WindowNow>,
     status: Status,
@@ -125,17 +127,22 @@ async fn gather(
     // The mark first: whatever arrives while we read can only make the figures fuller than it says.
     let status = rooms.figures.status().await?;
     let by = period.by.dimensions();
-    let spend = async {
-        match period.span() {
-            Some(span) => rooms.figures.spend(organisation, span, &by).await,
-            None => Ok(Vec::new()),
-        }
+    let none = Span {
+        from: status.as_of,
+        until: status.as_of,
     };
-    let recent = rooms.figures.recent(organisation, LAST_REQUESTS);
-    let (spend, recent) = futures_util::future::try_join(spend, recent).await?;
+    let span = period.span().unwrap_or(none);
+    let (spend, whole, recent) = futures_util::future::try_join3(
+        rooms.figures.spend(organisation, span, &by),
+        rooms.figures.spend(organisation, span, &[]),
+        rooms.figures.recent(organisation, LAST_REQUESTS),
+    )
+    .await?;
+    let requests = whole.iter().map(|row| row.requests).sum();
     let windows = rooms.figures.windows_now(rooms.clock.now());
     Ok(Gathered {
         spend,
+        requests,
         recent,
         windows,
         status,
@@ -162,6 +169,7 @@ fn page(frame: Frame, period: Period, gathered: &Gathered, now: Timestamp) -> Ov
             in_spool: gathered.status.in_spool,
         },
         totals: line("All".to_owned(), false, total, total, decimals),
+        requests: grouped(gathered.requests),
         tokens: wording::rough(total.tokens()),
         picture: Picture::draw(&breakdown, period.by),
         lines: breakdown
@@ -239,7 +247,6 @@ fn line(name: String, unallocated: bool, sums: &Spend, total: &Spend, decimals: 
     Line {
         name,
         unallocated,
-        requests: grouped(sums.requests),
         attempts: grouped(sums.attempts),
         input: grouped(usage.input().get()),
         hit_share: percent(usage.cache_hit.get().into(), usage.input().get().into()),

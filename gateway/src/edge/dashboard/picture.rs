@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use jiff::civil::Date;
+
 use super::breakdown::{Breakdown, Group, Kind};
 use super::period::Grouping;
 use super::wording::{Shown, decimals_for, decimals_for_column};
@@ -14,7 +16,7 @@ const MOST_BARS: usize = 12;
 /// Lines across the picture of days, above the ground line.
 const MOST_LINES: i128 = 4;
 /// Days named below the picture.
-const MOST_DAY_NAMES: usize = 6;
+const MOST_DAY_NAMES: usize = 8;
 /// Letters of a name beside a bar, so that it does not run into the amount on a narrow page.
 const LONGEST_LABEL: usize = 26;
 
@@ -58,11 +60,15 @@ pub(super) struct Bar {
     pub(super) label: String,
     pub(super) cost: Shown,
     pub(super) parts: Vec<Part>,
+    /// From the cost to what an even spread would have cost, where that is more.
+    pub(super) saved: Option<Saved>,
     /// Of days: left edge and width, and the middle where the name stands, if it is shown.
     pub(super) left: Percent,
     pub(super) width: Percent,
     pub(super) middle: Percent,
     pub(super) named: bool,
+    /// Only where there is room: every other name.
+    pub(super) named_when_wide: bool,
     /// Of the others: distance from the top in pixels.
     pub(super) top: usize,
 }
@@ -74,6 +80,13 @@ pub(super) struct Part {
     /// From the bar's beginning.
     pub(super) from: Percent,
     /// From the bar's end: where it starts as seen from above.
+    pub(super) above: Percent,
+    pub(super) size: Percent,
+}
+
+pub(super) struct Saved {
+    pub(super) amount: Shown,
+    pub(super) from: Percent,
     pub(super) above: Percent,
     pub(super) size: Percent,
 }
@@ -94,7 +107,7 @@ impl Picture {
         };
         let largest = groups
             .iter()
-            .map(|group| group.sums.cost)
+            .map(|group| group.sums.cost.max(group.sums.spread))
             .max()
             .unwrap_or(Money::ZERO);
         let (lines, scale) = match by {
@@ -109,8 +122,8 @@ impl Picture {
                 bar(
                     group,
                     &breakdown.kinds,
-                    index,
-                    groups.len(),
+                    (index, groups.len()),
+                    by,
                     scale,
                     decimals,
                 )
@@ -135,6 +148,11 @@ impl Picture {
         }
     }
 
+    /// Whether any bar shows a saving.
+    pub(super) fn saves(&self) -> bool {
+        self.bars.iter().any(|bar| bar.saved.is_some())
+    }
+
     pub(super) fn height(&self) -> usize {
         self.bars.len() * BAR_STEP
     }
@@ -143,8 +161,8 @@ impl Picture {
 fn bar(
     group: &Group,
     kinds: &[Kind],
-    index: usize,
-    count: usize,
+    (index, count): (usize, usize),
+    by: Grouping,
     scale: Money,
     decimals: u32,
 ) -> Bar {
@@ -166,21 +184,48 @@ fn bar(
             size: Percent(to.0 - from.0),
         });
     }
+    let amount = group.sums.saved_by_routing();
+    let saved = (amount > Money::ZERO).then(|| {
+        let (from, to) = (
+            Percent::of(group.sums.cost, scale),
+            Percent::of(group.sums.spread, scale),
+        );
+        Saved {
+            amount: Shown::new(amount, decimals),
+            from,
+            above: Percent(Percent::WHOLE.0 - to.0),
+            size: Percent(to.0 - from.0),
+        }
+    });
     let (index_wide, count_wide) = (index as i128, count.max(1) as i128);
     let step = Percent::WHOLE.0 / count_wide;
-    // A name stands under every day that starts a stride, but not crowding the right edge.
+    // A name stands under every day that starts a stride.
     let stride = count.div_ceil(MOST_DAY_NAMES).max(1);
     Bar {
-        label: shortened(&group.name),
+        label: if by == Grouping::Day {
+            short_day(&group.name)
+        } else {
+            shortened(&group.name)
+        },
         name: group.name.clone(),
         cost: Shown::new(group.sums.cost, decimals),
         parts,
+        saved,
         left: Percent(step * index_wide + step / 10),
         width: Percent(step * 8 / 10),
         middle: Percent(step * index_wide + step / 2),
-        named: index % stride == 0,
+        named: index.is_multiple_of(stride),
+        named_when_wide: !(index / stride).is_multiple_of(2),
         top: index * BAR_STEP,
     }
+}
+
+/// `1 Nov`
+fn short_day(name: &str) -> String {
+    name.parse::<Date>().map_or_else(
+        |_| name.to_owned(),
+        |day| day.strftime("%-d %b").to_string(),
+    )
 }
 
 fn shortened(name: &str) -> String {
@@ -237,7 +282,7 @@ fn summary(groups: &[Group], breakdown: &Breakdown, by: Grouping) -> String {
     let largest = groups.iter().max_by_key(|group| group.sums.cost);
     match largest {
         Some(group) if group.sums.cost > Money::ZERO => format!(
-            "Spend by {}, split by {}: {} in all; the largest is {} with {}. The table below has every figure.",
+            "Spend by {}, split by {}, and what was saved: {} in all; the largest is {} with {}. The table below has every figure.",
             by.as_str(),
             by.parts(),
             Shown::alone(breakdown.total.cost).rounded,
@@ -289,7 +334,7 @@ mod tests {
                 .collect();
             let whole = Money::from_picodollars(costs.iter().sum::<i128>() + room);
             let group = Group { name: String::new(), unallocated: false, sums: spends[0].clone(), parts: spends };
-            let bar = bar(&group, &kinds, 0, 1, whole, 2);
+            let bar = bar(&group, &kinds, (0, 1), Grouping::Team, whole, 2);
             let mut end = Percent(0);
             for part in &bar.parts {
                 prop_assert_eq!(part.from, end);

@@ -466,7 +466,9 @@ async fn preview() {
     let mut sample = Sample::new();
     if std::env::var("TOLLGATE_PREVIEW_ALARMS").is_ok() {
         sample.in_spool = 3;
-        sample.rows[900].unpriced = 2;
+        if let Some(last) = sample.rows.last_mut() {
+            last.unpriced = 2;
+        }
         sample.entries[2].price = Price::Unpriced;
         sample.entries[1].payer.team =
             "a\u{202E}b <script>alert(1)</script> of a very long name that goes on".into();
