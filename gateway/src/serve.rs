@@ -20,7 +20,7 @@ use crate::catalog::{Catalog, CatalogError, Watch};
 use crate::edge::dashboard::{self, DashboardRooms, DashboardSettings};
 use crate::edge::{self, Edge};
 use crate::id::{OrganisationName, ProjectName, TeamName};
-use crate::ledger::budget::LocalBudgets;
+use crate::ledger::budget::{FromStore, LocalBudgets};
 use crate::ledger::{self, Ledger, LedgerError, Store, StoreError};
 use crate::settings::{Durability, Settings};
 use crate::stack::{Admission, Metrics, Rooms, Sites};
@@ -133,7 +133,10 @@ impl House {
         let rooms = Arc::new(Rooms {
             clock,
             directory,
-            budgets: Arc::new(LocalBudgets::new(store.clone())),
+            budgets: Arc::new(LocalBudgets::new(FromStore {
+                store: store.clone(),
+                ledger: ledger.clone(),
+            })),
             ledger,
             sites: ArcSwap::from_pointee(sites),
             transport: Transport::new(settings.limits.connect_timeout)?,

@@ -360,7 +360,7 @@ fn day(
 ) -> Timestamp {
     let date = TimeZone::UTC.to_datetime(instant).date();
     find(date)
-        .and_then(|date| date.to_zoned(TimeZone::UTC).ok())
+        .and_then(|date| date.to_zoned_datetime(TimeZone::UTC).ok())
         .map_or(Timestamp::MAX, |midnight| midnight.timestamp())
 }
 
