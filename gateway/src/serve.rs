@@ -3,6 +3,7 @@
 
 mod accounts;
 mod figures;
+mod patience;
 mod server;
 
 use std::net::SocketAddr;
@@ -116,6 +117,8 @@ impl House {
                     Durability::Synced => ledger::Durability::Synced,
                 },
                 limit_bytes: settings.ledger.spool_bytes,
+                // Room is given back a segment at a time: a small spool has small ones.
+                segment_bytes: (settings.ledger.spool_bytes / 8).clamp(16 << 10, 8 << 20),
                 ..ledger::Settings::in_folder(spool_folder(&settings))
             },
             store.clone(),

@@ -206,12 +206,12 @@ async fn spans_that_meet_share_no_entry_and_miss_none() {
         gateway.ledger().insert(&rows).await;
         let mut sum = 0;
         let edges = [
-            "2026-01-01",
-            "2026-02-01",
-            "2026-02-02",
-            "2026-07-15",
-            "2026-12-31",
-            "2027-01-01",
+            "2026-01-01T00:00:00Z",
+            "2026-02-01T00:00:00Z",
+            "2026-02-01T17:30:00Z",
+            "2026-07-15T00:00:00Z",
+            "2026-12-31T00:00:00Z",
+            "2027-01-01T00:00:00Z",
         ];
         for span in edges.windows(2) {
             let spend = gateway.spend(span[0], span[1], "team").await;

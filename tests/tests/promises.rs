@@ -377,7 +377,7 @@ async fn promise_3_an_entry_never_changes_and_never_goes() {
 
 /// What these tokens cost by the host's page of a catalog, computed here from its text.
 fn recomputed(page: &str, row: &Row) -> i128 {
-    let page: toml::Value = page.parse().expect("TOML");
+    let page: toml::Table = page.parse().expect("TOML");
     let rates = &page["offer"][0]["tariff"][0]["flat"];
     let rate = |name: &str| -> i128 {
         let text = rates[name].as_str().expect("a price in quotes");

@@ -208,8 +208,9 @@ impl Shipper {
 
     async fn pause(&self, pause: Duration) {
         // Between half of it and all of it, so that many gateways do not come back at once.
-        let share = f64::from(getrandom::u32().unwrap_or(u32::MAX)) / f64::from(u32::MAX);
-        let pause = pause.mul_f64(0.5 + share / 2.0);
+        // Between half of it and all of it, so that replicas do not come back in step.
+        let half = pause / 2;
+        let pause = half + half * (getrandom::u32().unwrap_or(u32::MAX) >> 24) / 256;
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = self.shipping.hurry.notified() => {}

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use super::patience::Patient;
 use crate::settings::Limits;
 
 /// Headers that take longer are a slow-loris, not a client.
@@ -57,7 +58,7 @@ pub(super) async fn serve(
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
-            .serve_connection(TokioIo::new(connection), service);
+            .serve_connection(TokioIo::new(Patient::new(connection, limits.idle_timeout)), service);
         let serving = graceful.watch(serving);
         tokio::spawn(async move {
             if let Err(error) = serving.await {

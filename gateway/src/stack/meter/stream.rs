@@ -120,7 +120,10 @@ impl Flow {
     fn finish(&mut self, broken: Option<String>, otherwise: Outcome) {
         self.ended = true;
         let rest = self.sight.end();
-        self.pass(rest);
+        // Half an event would spoil the error that follows it.
+        if broken.is_none() && self.sight.report().complete() {
+            self.pass(rest);
+        }
         if self.open.is_settled() {
             return;
         }
