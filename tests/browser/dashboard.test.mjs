@@ -218,6 +218,9 @@ describe('the dashboard', () => {
       }
       await page.locator('a[href*="/dashboard/requests/"]').first().click();
       assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= narrow.width);
+      const panel = await page.locator('.panel').first().boundingBox();
+      const meters = await page.locator('.meters').boundingBox();
+      assert.ok(meters.x + meters.width <= panel.x + panel.width, 'the meters stay within their panel');
     });
   }
 
@@ -251,7 +254,10 @@ describe('the dashboard', () => {
   test('prints its figures and none of its controls', async (t) => {
     const page = await visitor(t, { javaScriptEnabled: true });
     await signIn(page);
+    // An upright A4 page between its margins.
+    await page.setViewportSize({ width: 688, height: 1000 });
     await page.emulateMedia({ media: 'print' });
+    assert.ok((await page.evaluate(() => document.documentElement.scrollWidth)) <= 688, 'wider than paper');
     assert.equal(await page.getByRole('button', { name: 'Show' }).isVisible(), false);
     assert.equal(await page.locator('#spend').isVisible(), true);
     assert.equal(await page.locator('.picture').isVisible(), true);
