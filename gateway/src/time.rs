@@ -2,8 +2,8 @@
 //! list or a budget names one. Whatever decides by time takes the instant as an argument; the
 //! [`Clock`] is asked at the edge alone.
 
-use jiff::SignedDuration;
 pub use jiff::Timestamp;
+use jiff::SignedDuration;
 
 /// What time it is: the system's, or that shifted by a fixed span, so that a whole gateway can be
 /// put at the edge of a price window and run from there.

@@ -102,9 +102,7 @@ impl FromStr for Budget {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
-            format!(
-                "`{text}` is no budget: write dollars/period, such as 25/month (day, month or total)"
-            )
+            format!("`{text}` is no budget: write dollars/period, such as 25/month (day, month or total)")
         };
         let (limit, period) = text.split_once('/').ok_or_else(wrong)?;
         let limit: Money = limit.trim_start_matches('$').parse().map_err(|_| wrong())?;

@@ -76,9 +76,7 @@ impl Outcome {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        Outcome::ALL
-            .into_iter()
-            .find(|outcome| outcome.as_str() == text)
+        Outcome::ALL.into_iter().find(|outcome| outcome.as_str() == text)
     }
 }
 
