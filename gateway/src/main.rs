@@ -18,7 +18,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(version, arg_required_else_help = true)]
 struct Cli {
     /// The configuration file.
-    #[arg(long, global = true, env = "TOLLGATE_CONFIG", default_value = "config/tollgate.toml")]
+    #[arg(
+        long,
+        global = true,
+        env = "TOLLGATE_CONFIG",
+        default_value = "config/tollgate.toml"
+    )]
     config: PathBuf,
     /// Print one JSON document on standard output.
     #[arg(long, global = true)]
@@ -49,7 +54,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_env("TOLLGATE_LOG").unwrap_or_else(|_| "info,sqlx=warn".into()),
+            tracing_subscriber::EnvFilter::try_from_env("TOLLGATE_LOG")
+                .unwrap_or_else(|_| "info,sqlx=warn".into()),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -64,11 +70,16 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli) -> Result<(), Failure> {
     let settings = Settings::load(&cli.config).map_err(Failure::usage)?;
-    let now = settings.clock_starts_at.map_or_else(Clock::system, Clock::starting_at).now();
+    let now = settings
+        .clock_starts_at
+        .map_or_else(Clock::system, Clock::starting_at)
+        .now();
     let catalog = || Catalog::load(&settings.catalog).map_err(Failure::usage);
     let json = cli.json;
     match cli.command {
-        Command::Price(args) => commands::price::run(&args, &catalog()?, json, now).map_err(Failure::from),
+        Command::Price(args) => {
+            commands::price::run(&args, &catalog()?, json, now).map_err(Failure::from)
+        }
         Command::Check => commands::check::run(&settings, &cli.config, catalog()?, json, now),
         Command::Route(args) => commands::route::run(&args, &settings, catalog()?, json, now),
         Command::Serve(args) => wait(commands::serve::run(args, settings)),

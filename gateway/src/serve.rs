@@ -88,7 +88,10 @@ pub async fn open_store(settings: &Settings) -> Result<Store, ServeError> {
 /// # Errors
 /// When the pepper cannot be read or made.
 pub fn open_keys(settings: &Settings, store: &Store) -> Result<Keys, ServeError> {
-    let pepper = Pepper::load(std::env::var("TOLLGATE_PEPPER").ok().as_deref(), &settings.data)?;
+    let pepper = Pepper::load(
+        std::env::var("TOLLGATE_PEPPER").ok().as_deref(),
+        &settings.data,
+    )?;
     Ok(Keys::new(store.clone(), pepper))
 }
 
@@ -103,7 +106,9 @@ impl House {
     /// # Errors
     /// What is wrong with the configuration, the catalog, the database or the address.
     pub async fn open(settings: Settings, demonstration: bool) -> Result<House, ServeError> {
-        let clock = settings.clock_starts_at.map_or_else(Clock::system, Clock::starting_at);
+        let clock = settings
+            .clock_starts_at
+            .map_or_else(Clock::system, Clock::starting_at);
         let watch = Arc::new(Watch::start(settings.catalog.clone())?);
         let accounts = accounts(&settings, &watch.current())?;
         let store = open_store(&settings).await?;
@@ -129,10 +134,12 @@ impl House {
         let metrics = Metrics::new();
         let sites = Sites::build(watch.current(), &accounts, None, &metrics);
         let address = settings.listen.clone();
-        let listener = TcpListener::bind(&address).await.map_err(|source| ServeError::Listen {
-            address: address.clone(),
-            source,
-        })?;
+        let listener = TcpListener::bind(&address)
+            .await
+            .map_err(|source| ServeError::Listen {
+                address: address.clone(),
+                source,
+            })?;
         let rooms = Arc::new(Rooms {
             clock,
             directory,
@@ -149,7 +156,9 @@ impl House {
             admission: Admission::new(&settings.limits),
             limits: settings.limits.clone(),
         });
-        let address = listener.local_addr().map_err(|source| ServeError::Listen { address, source })?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| ServeError::Listen { address, source })?;
         Ok(House {
             address,
             rooms,
@@ -235,7 +244,10 @@ async fn follow_catalog(watch: Arc<Watch>, settings: Settings, rooms: Arc<Rooms>
     loop {
         let catalog = watch.current();
         let record = async {
-            while let Err(error) = store.record_catalog(&catalog.version, &catalog.files, rooms.clock.now()).await {
+            while let Err(error) = store
+                .record_catalog(&catalog.version, &catalog.files, rooms.clock.now())
+                .await
+            {
                 error!(%error, "the catalog's version could not be recorded; trying again");
                 tokio::time::sleep(std::time::Duration::from_secs(1)).await;
             }

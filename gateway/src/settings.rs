@@ -190,11 +190,12 @@ pub struct Dashboard {
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
-    let span: SignedDuration = text
-        .parse()
-        .map_err(|_| serde::de::Error::custom(format!("`{text}` is no duration: write 500ms, 2s or 5m")))?;
-    Duration::try_from(span)
-        .map_err(|_| serde::de::Error::custom(format!("`{text}` is negative; write a duration such as 2s")))
+    let span: SignedDuration = text.parse().map_err(|_| {
+        serde::de::Error::custom(format!("`{text}` is no duration: write 500ms, 2s or 5m"))
+    })?;
+    Duration::try_from(span).map_err(|_| {
+        serde::de::Error::custom(format!("`{text}` is negative; write a duration such as 2s"))
+    })
 }
 
 impl Settings {
@@ -210,9 +211,9 @@ impl Settings {
         let mut settings: Settings =
             toml::from_str(&text).map_err(|error| SettingsError::Wrong {
                 path: path.display().to_string(),
-                line: error
-                    .span()
-                    .map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1),
+                line: error.span().map_or(1, |span| {
+                    text[..span.start.min(text.len())].matches('\n').count() + 1
+                }),
                 message: error.message().to_owned(),
             })?;
         let folder = path.parent().unwrap_or(Path::new(""));
@@ -243,11 +244,23 @@ mod tests {
     fn a_mistake_is_told_with_its_line() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("tollgate.toml");
-        std::fs::write(&file, "listen = \"127.0.0.1:0\"\n[limits]\nidle_timeout = \"soon\"\n").expect("written");
+        std::fs::write(
+            &file,
+            "listen = \"127.0.0.1:0\"\n[limits]\nidle_timeout = \"soon\"\n",
+        )
+        .expect("written");
         let error = Settings::load(&file).expect_err("no duration").to_string();
-        assert!(error.contains("tollgate.toml:3:") && error.contains("write 500ms"), "{error}");
+        assert!(
+            error.contains("tollgate.toml:3:") && error.contains("write 500ms"),
+            "{error}"
+        );
         std::fs::write(&file, "listne = \"x\"\n").expect("written");
-        let error = Settings::load(&file).expect_err("unknown field").to_string();
-        assert!(error.contains("tollgate.toml:1:") && error.contains("listne"), "{error}");
+        let error = Settings::load(&file)
+            .expect_err("unknown field")
+            .to_string();
+        assert!(
+            error.contains("tollgate.toml:1:") && error.contains("listne"),
+            "{error}"
+        );
     }
 }

@@ -197,9 +197,15 @@ fn open(
     }
     if opened.is_empty() {
         return Err(if without_address {
-            format!("set base_url in the [[account]] of {}: its address is yours alone", host.name)
+            format!(
+                "set base_url in the [[account]] of {}: its address is yours alone",
+                host.name
+            )
         } else {
-            format!("no model of {} is sold in the regions of account {}", host.name, account.name)
+            format!(
+                "no model of {} is sold in the regions of account {}",
+                host.name, account.name
+            )
         });
     }
     Ok(opened)
@@ -207,7 +213,12 @@ fn open(
 
 fn credential(host: &Host, account: &Account) -> Result<Option<Credential>, String> {
     use secrecy::ExposeSecret;
-    let unusable = |_| format!("the credential of account {} is not usable in a header", account.name);
+    let unusable = |_| {
+        format!(
+            "the credential of account {} is not usable in a header",
+            account.name
+        )
+    };
     let sensitive = |header: HeaderName, text: String| {
         let mut value = HeaderValue::try_from(text).map_err(unusable)?;
         value.set_sensitive(true);

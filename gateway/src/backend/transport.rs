@@ -89,7 +89,8 @@ impl Transport {
 
 /// A connection unused for this long is closed before the host does it.
 const IDLE: Duration = Duration::from_secs(55);
-const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION")));
 
 impl Service<Call> for Transport {
     type Response = Reply;
@@ -103,7 +104,11 @@ impl Service<Call> for Transport {
     fn call(&mut self, call: Call) -> Self::Future {
         let mut headers = HeaderMap::with_capacity(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let accept = if call.stream { "text/event-stream" } else { "application/json" };
+        let accept = if call.stream {
+            "text/event-stream"
+        } else {
+            "application/json"
+        };
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
         headers.insert(header::USER_AGENT, USER_AGENT);
         if let Some(credential) = &call.backend.credential {
@@ -203,7 +208,10 @@ mod tests {
             retry_after(&headers, now)
         };
         assert_eq!(read("7"), Some(Duration::from_secs(7)));
-        assert_eq!(read("Tue, 24 Nov 2026 02:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(
+            read("Tue, 24 Nov 2026 02:00:30 GMT"),
+            Some(Duration::from_secs(30))
+        );
         assert_eq!(read("Tue, 24 Nov 2026 01:00:30 GMT"), None);
         assert_eq!(read("soon"), None);
     }

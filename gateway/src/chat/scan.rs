@@ -380,18 +380,32 @@ mod tests {
         let with = json!({"messages":[{"content":[{"type":"image_url","image_url":{"url":"x"}}]}]});
         let without = json!({"messages":[{"content":"say \"image_url\": please"}]});
         for every in [1, 7, 1000] {
-            assert!(object(&frames(with.to_string().as_bytes(), every)).expect("valid").has_image);
-            assert!(!object(&frames(without.to_string().as_bytes(), every)).expect("valid").has_image);
+            assert!(
+                object(&frames(with.to_string().as_bytes(), every))
+                    .expect("valid")
+                    .has_image
+            );
+            assert!(
+                !object(&frames(without.to_string().as_bytes(), every))
+                    .expect("valid")
+                    .has_image
+            );
         }
     }
 
     #[test]
     fn bombs_are_refused_without_recursion() {
         let deep = format!("{{\"a\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(matches!(object(&frames(deep.as_bytes(), 4096)), Err(Malformed::TooDeep(_))));
+        assert!(matches!(
+            object(&frames(deep.as_bytes(), 4096)),
+            Err(Malformed::TooDeep(_))
+        ));
         let wide: String = (0..1000).map(|i| format!("\"k{i}\":1,")).collect();
         let wide = format!("{{{wide}\"z\":1}}");
-        assert_eq!(object(&frames(wide.as_bytes(), 4096)).err(), Some(Malformed::TooManyFields));
+        assert_eq!(
+            object(&frames(wide.as_bytes(), 4096)).err(),
+            Some(Malformed::TooManyFields)
+        );
     }
 
     #[test]

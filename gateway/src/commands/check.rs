@@ -27,7 +27,10 @@ pub fn run(
     let catalog = Arc::new(catalog);
     let accounts = accounts(settings, &catalog).map_err(Failure::usage)?;
     let (backends, unused) = backend::backends(&catalog, &accounts, |_| Arc::default());
-    let served: Vec<_> = backends.iter().filter(|backend| backend.offer().served_at(now)).collect();
+    let served: Vec<_> = backends
+        .iter()
+        .filter(|backend| backend.offer().served_at(now))
+        .collect();
     if json {
         let enabled: Vec<_> = served
             .iter()
@@ -43,8 +46,10 @@ pub fn run(
                 })
             })
             .collect();
-        let missing: Vec<_> =
-            unused.iter().map(|unused| json!({"host": unused.host, "reason": unused.reason})).collect();
+        let missing: Vec<_> = unused
+            .iter()
+            .map(|unused| json!({"host": unused.host, "reason": unused.reason}))
+            .collect();
         let document = json!({
             "config": config.display().to_string(),
             "catalog": catalog.version,
@@ -56,7 +61,11 @@ pub fn run(
         return Ok(());
     }
     println!("{}: sound", config.display());
-    println!("catalog {}: sound, {} hosts", catalog.version, catalog.hosts.len());
+    println!(
+        "catalog {}: sound, {} hosts",
+        catalog.version,
+        catalog.hosts.len()
+    );
     println!("\nenabled now ({} backends):", served.len());
     for backend in &served {
         let price = pricing::window(backend.offer(), now, now).map_or_else(
@@ -64,7 +73,10 @@ pub fn run(
             |window| {
                 format!(
                     "{} / {} / {} $ per 1M tokens (hit / miss / output), {}",
-                    window.rates.cache_hit, window.rates.cache_miss, window.rates.output, window.band
+                    window.rates.cache_hit,
+                    window.rates.cache_miss,
+                    window.rates.output,
+                    window.band
                 )
             },
         );

@@ -12,7 +12,9 @@ use super::serve::{failure, stopped};
 use crate::access::{Minted, NewKey, Role};
 use crate::commands::Failure;
 use crate::demo::report::{Agreement, Elsewhere, HostSpend, Story};
-use crate::demo::{EmulatedHost, EmulatedHosts, EmulatorOptions, Played, Traffic, TrafficKey, TrafficOptions};
+use crate::demo::{
+    EmulatedHost, EmulatedHosts, EmulatorOptions, Played, Traffic, TrafficKey, TrafficOptions,
+};
 use crate::id::{AccountName, HostName, OrganisationName, ProjectName, Tag, TeamName};
 use crate::ledger::store::{Dim, SpendQuery};
 use crate::ledger::{Entry, Store};
@@ -44,7 +46,9 @@ pub struct DemoArgs {
 /// What keeps it from starting, and a ledger that is not what the hosts billed.
 pub async fn run(args: DemoArgs, settings: Settings, as_json: bool) -> Result<(), Failure> {
     let folder = Folder::make().map_err(Failure::failed)?;
-    let clock = settings.clock_starts_at.map_or_else(Clock::system, Clock::starting_at);
+    let clock = settings
+        .clock_starts_at
+        .map_or_else(Clock::system, Clock::starting_at);
     let hosts = EmulatedHosts::start(EmulatorOptions {
         clock,
         speedup: 50,
@@ -67,13 +71,29 @@ pub async fn run(args: DemoArgs, settings: Settings, as_json: bool) -> Result<()
     let begun = clock.now();
     let played = play(&args, &gateway, &teams).await?;
     hosts.idle().await;
-    rooms.ledger.drain(SHIPPING).await.map_err(Failure::failed)?;
-    let story = tell(&store, &rooms.sites.load(), &hosts, played, begun, &gateway, &teams).await?;
+    rooms
+        .ledger
+        .drain(SHIPPING)
+        .await
+        .map_err(Failure::failed)?;
+    let story = tell(
+        &store,
+        &rooms.sites.load(),
+        &hosts,
+        played,
+        begun,
+        &gateway,
+        &teams,
+    )
+    .await?;
     if as_json {
         println!("{:#}", document(&story, &teams));
     } else {
         println!("\n{}", story.text());
-        println!("Dashboard: {gateway}/dashboard   key: {}", teams.finance.secret.expose());
+        println!(
+            "Dashboard: {gateway}/dashboard   key: {}",
+            teams.finance.secret.expose()
+        );
         println!("Stop with Ctrl-C.");
     }
     if !story.agreement.holds() {
@@ -89,7 +109,8 @@ struct Folder(std::path::PathBuf);
 
 impl Folder {
     fn make() -> std::io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("tollgate-demo-{}", uuid::Uuid::now_v7().simple()));
+        let path =
+            std::env::temp_dir().join(format!("tollgate-demo-{}", uuid::Uuid::now_v7().simple()));
         std::fs::create_dir_all(path.join("deployments"))?;
         Ok(Folder(path))
     }
@@ -112,7 +133,8 @@ fn demonstration_settings(
 ) -> Result<Settings, Failure> {
     let deployments = folder.join("deployments");
     for deployment in hosts.deployments() {
-        std::fs::write(deployments.join(&deployment.file), &deployment.toml).map_err(Failure::failed)?;
+        std::fs::write(deployments.join(&deployment.file), &deployment.toml)
+            .map_err(Failure::failed)?;
     }
     settings.account.clear();
     for host in EmulatedHost::ALL {
@@ -132,7 +154,10 @@ fn demonstration_settings(
     settings.catalog.truncate(1);
     settings.catalog.push(deployments);
     settings.data = folder.join("data");
-    settings.database_url = Some(format!("sqlite:{}", settings.data.join("tollgate.sqlite").display()));
+    settings.database_url = Some(format!(
+        "sqlite:{}",
+        settings.data.join("tollgate.sqlite").display()
+    ));
     settings.listen.clone_from(&args.listen);
     // A caller of the demonstration who leaves is always followed to the end of its answer.
     settings.limits.drain_cost = Money::from_picodollars(i128::from(i64::MAX));
@@ -165,10 +190,20 @@ impl Teams {
         let teams = Teams {
             search: mint("search", Role::App, Vec::new()).await?,
             support: mint("support", Role::App, Vec::new()).await?,
-            legal: mint("legal", Role::App, vec![Tag::from("no-china"), Tag::from("soc2")]).await?,
+            legal: mint(
+                "legal",
+                Role::App,
+                vec![Tag::from("no-china"), Tag::from("soc2")],
+            )
+            .await?,
             finance: mint("finance", Role::Finance, Vec::new()).await?,
         };
-        house.rooms.directory.refresh().await.map_err(Failure::failed)?;
+        house
+            .rooms
+            .directory
+            .refresh()
+            .await
+            .map_err(Failure::failed)?;
         Ok(teams)
     }
 }
@@ -189,7 +224,10 @@ async fn play(args: &DemoArgs, gateway: &str, teams: &Teams) -> Result<Played, F
         }),
         ..TrafficOptions::default()
     };
-    let played = traffic.play(&format!("{gateway}/v1"), &keys, &options).await.map_err(Failure::failed)?;
+    let played = traffic
+        .play(&format!("{gateway}/v1"), &keys, &options)
+        .await
+        .map_err(Failure::failed)?;
     if terminal {
         eprintln!();
     }
@@ -246,7 +284,10 @@ async fn elsewhere(
     let mut entries: Vec<Entry> = Vec::new();
     loop {
         let after = entries.last().map(|entry| (entry.billed, entry.id));
-        let page = store.entries(from, to, after, PAGE).await.map_err(Failure::failed)?;
+        let page = store
+            .entries(from, to, after, PAGE)
+            .await
+            .map_err(Failure::failed)?;
         let last = page.len() < PAGE as usize;
         entries.extend(page);
         if last {
@@ -265,8 +306,13 @@ async fn elsewhere(
         let total: Option<Money> = entries
             .iter()
             .map(|entry| {
-                let offers = host.offers.iter().filter(|offer| offer.is_of(&entry.place.model, None));
-                let window = offers.filter_map(|offer| pricing::window(offer, entry.billed, entry.billed)).next()?;
+                let offers = host
+                    .offers
+                    .iter()
+                    .filter(|offer| offer.is_of(&entry.place.model, None));
+                let window = offers
+                    .filter_map(|offer| pricing::window(offer, entry.billed, entry.billed))
+                    .next()?;
                 Some(pricing::cost(&window.rates, &entry.usage))
             })
             .sum();

@@ -61,11 +61,14 @@ struct CreateArgs {
 
 fn name(text: &str) -> Result<String, String> {
     let sound = !text.trim().is_empty() && text.len() <= 100 && !text.chars().any(char::is_control);
-    sound.then(|| text.trim().to_owned()).ok_or_else(|| "write a name of at most 100 letters".to_owned())
+    sound
+        .then(|| text.trim().to_owned())
+        .ok_or_else(|| "write a name of at most 100 letters".to_owned())
 }
 
 fn tag(text: &str) -> Result<Tag, String> {
-    let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+    let sound =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
     if text.is_empty() || text.len() > 64 || !text.bytes().all(sound) {
         return Err("write a tag of letters, digits, - _ . :, such as soc2".to_owned());
     }
@@ -76,7 +79,12 @@ fn tag(text: &str) -> Result<Tag, String> {
 ///
 /// # Errors
 /// A database that does not answer, or a key that does not exist.
-pub async fn run(args: &KeyArgs, settings: &Settings, json: bool, now: Timestamp) -> Result<(), Failure> {
+pub async fn run(
+    args: &KeyArgs,
+    settings: &Settings,
+    json: bool,
+    now: Timestamp,
+) -> Result<(), Failure> {
     let store = open_store(settings).await.map_err(Failure::failed)?;
     let keys = open_keys(settings, &store).map_err(Failure::failed)?;
     let failed = |error: AccessError| Failure::failed(error);
@@ -125,7 +133,9 @@ fn print_secret(id: KeyId, secret: &str, json: bool) {
     if json {
         println!("{:#}", json!({"id": id, "key": secret}));
     } else {
-        println!("id   {id}\nkey  {secret}\nThe key is shown this once; only a digest of it is kept.");
+        println!(
+            "id   {id}\nkey  {secret}\nThe key is shown this once; only a digest of it is kept."
+        );
     }
 }
 
@@ -152,9 +162,14 @@ fn print_list(rows: &[KeyRow], json: bool) {
         println!("{:#}", json!(rows));
         return;
     }
-    println!("{:<36}  {:<8}  {:<10}  {:<16}  {:<16}  {:<14}  tags", "id", "key", "role", "team", "project", "budget");
+    println!(
+        "{:<36}  {:<8}  {:<10}  {:<16}  {:<16}  {:<14}  tags",
+        "id", "key", "role", "team", "project", "budget"
+    );
     for row in rows {
-        let budget = row.budget.map_or_else(|| "none".to_owned(), |budget| budget.to_string());
+        let budget = row
+            .budget
+            .map_or_else(|| "none".to_owned(), |budget| budget.to_string());
         let tags: Vec<&str> = row.tags.iter().map(Tag::as_str).collect();
         let ended = match (row.revoked, row.expires) {
             (Some(at), _) => format!("  revoked {at:.0}"),

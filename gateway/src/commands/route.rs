@@ -41,10 +41,16 @@ pub fn run(
     json: bool,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let body = read(args).map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
-    let request = openai_chat::read(Frames::from(Bytes::from(body)))
-        .map_err(|refusal| Failure::usage(format!("{}: {}", args.file.display(), refusal.message)))?;
-    let mut tags: Vec<Tag> = args.tags.iter().map(|tag| Tag::new(tag.to_ascii_lowercase())).collect();
+    let body =
+        read(args).map_err(|error| Failure::usage(format!("{}: {error}", args.file.display())))?;
+    let request = openai_chat::read(Frames::from(Bytes::from(body))).map_err(|refusal| {
+        Failure::usage(format!("{}: {}", args.file.display(), refusal.message))
+    })?;
+    let mut tags: Vec<Tag> = args
+        .tags
+        .iter()
+        .map(|tag| Tag::new(tag.to_ascii_lowercase()))
+        .collect();
     tags.sort();
     tags.dedup();
     let catalog = Arc::new(catalog);
@@ -53,9 +59,23 @@ pub fn run(
     match route_offline(&sites, &request, &tags, args.at.unwrap_or(now)) {
         Ok(route) if json => println!("{:#}", json!(route)),
         Ok(route) => {
-            println!("{}: {}", route.model, route.decision.chosen.as_deref().unwrap_or("no backend can take it"));
+            println!(
+                "{}: {}",
+                route.model,
+                route
+                    .decision
+                    .chosen
+                    .as_deref()
+                    .unwrap_or("no backend can take it")
+            );
             for (rank, line) in route.decision.ranked.iter().enumerate() {
-                println!("  {}. {:<56} ${} expected, {}", rank + 1, line.backend, line.cost, line.window);
+                println!(
+                    "  {}. {:<56} ${} expected, {}",
+                    rank + 1,
+                    line.backend,
+                    line.cost,
+                    line.window
+                );
             }
             for rejection in &route.decision.rejected {
                 println!("  -  {:<56} {}", rejection.backend, rejection.reason);
@@ -63,7 +83,10 @@ pub fn run(
         }
         Err(refusal) => {
             if json {
-                println!("{}", String::from_utf8_lossy(&openai_chat::error_body(&refusal)));
+                println!(
+                    "{}",
+                    String::from_utf8_lossy(&openai_chat::error_body(&refusal))
+                );
             }
             return Err(Failure::failed(explained(&refusal)));
         }

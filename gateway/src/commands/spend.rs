@@ -31,7 +31,12 @@ pub struct SpendArgs {
 ///
 /// # Errors
 /// A date that is none (2), or a database that does not answer (1).
-pub async fn run(args: &SpendArgs, settings: &Settings, json: bool, now: Timestamp) -> Result<(), Failure> {
+pub async fn run(
+    args: &SpendArgs,
+    settings: &Settings,
+    json: bool,
+    now: Timestamp,
+) -> Result<(), Failure> {
     let query = SpendQuery {
         from: instant(&args.from, false)?,
         to: instant(&args.to, true)?,
@@ -42,10 +47,21 @@ pub async fn run(args: &SpendArgs, settings: &Settings, json: bool, now: Timesta
     }
     let store = open_store(settings).await.map_err(Failure::failed)?;
     // Asked before the store: what is shipped meanwhile is then in the sums, not missing from both.
-    let pending = spool::pending(&spool_folder(settings)).map_err(Failure::failed)?.entries();
+    let pending = spool::pending(&spool_folder(settings))
+        .map_err(Failure::failed)?
+        .entries();
     let rows = store.spend(&query).await.map_err(Failure::failed)?;
-    let whole = SpendQuery { by: Vec::new(), ..query.clone() };
-    let total = store.spend(&whole).await.map_err(Failure::failed)?.into_iter().next().unwrap_or_default();
+    let whole = SpendQuery {
+        by: Vec::new(),
+        ..query.clone()
+    };
+    let total = store
+        .spend(&whole)
+        .await
+        .map_err(Failure::failed)?
+        .into_iter()
+        .next()
+        .unwrap_or_default();
     if json {
         println!("{:#}", document(&query, &rows, &total, pending, now));
     } else {
@@ -59,15 +75,28 @@ fn instant(text: &str, end: bool) -> Result<Timestamp, Failure> {
     if let Ok(instant) = text.parse::<Timestamp>() {
         return Ok(instant);
     }
-    let wrong = |_| Failure::usage(format!("`{text}` is no day and no instant: write 2026-11-24 or 2026-11-24T02:00:00Z"));
+    let wrong = |_| {
+        Failure::usage(format!(
+            "`{text}` is no day and no instant: write 2026-11-24 or 2026-11-24T02:00:00Z"
+        ))
+    };
     let mut day: Date = text.parse().map_err(wrong)?;
     if end {
         day = day.tomorrow().map_err(wrong)?;
     }
-    Ok(day.to_zoned_datetime(TimeZone::UTC).map_err(wrong)?.timestamp())
+    Ok(day
+        .to_zoned_datetime(TimeZone::UTC)
+        .map_err(wrong)?
+        .timestamp())
 }
 
-fn document(query: &SpendQuery, rows: &[SpendRow], total: &SpendRow, pending: u64, now: Timestamp) -> Value {
+fn document(
+    query: &SpendQuery,
+    rows: &[SpendRow],
+    total: &SpendRow,
+    pending: u64,
+    now: Timestamp,
+) -> Value {
     let rows: Vec<Value> = rows
         .iter()
         .map(|row| {
@@ -128,7 +157,11 @@ fn saved(row: &SpendRow) -> Money {
 
 fn print(by: &[Dim], rows: &[SpendRow], total: &SpendRow, pending: u64) {
     let line = |name: &str, row: &SpendRow| {
-        let alarm = if row.unpriced > 0 { format!("  UNPRICED: {} attempts", row.unpriced) } else { String::new() };
+        let alarm = if row.unpriced > 0 {
+            format!("  UNPRICED: {} attempts", row.unpriced)
+        } else {
+            String::new()
+        };
         println!(
             "{name:<48}  {:>9}  {:>14}  {:>14}  {:>18}  {:>18}{alarm}",
             row.requests,
@@ -149,7 +182,11 @@ fn print(by: &[Dim], rows: &[SpendRow], total: &SpendRow, pending: u64) {
         "saved"
     );
     for row in rows.iter().filter(|_| !by.is_empty()) {
-        let shown: Vec<&str> = row.key.iter().map(|value| if value.is_empty() { "(none)" } else { value }).collect();
+        let shown: Vec<&str> = row
+            .key
+            .iter()
+            .map(|value| if value.is_empty() { "(none)" } else { value })
+            .collect();
         line(&shown.join(" / "), row);
     }
     line("total", total);

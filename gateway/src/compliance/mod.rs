@@ -40,13 +40,20 @@ pub fn certified(place: Place<'_>, demands: &[Tag], now: Timestamp) -> Result<()
 
 fn answers(place: Place<'_>, tag: &Tag, today: Date) -> Result<(), String> {
     let mut lack = format!("it holds no certification for {tag}");
-    for certification in place.host.certifications.iter().filter(|row| row.tag == *tag) {
+    for certification in place
+        .host
+        .certifications
+        .iter()
+        .filter(|row| row.tag == *tag)
+    {
         if !covers(&certification.regions, place.region) {
             lack = format!("its {tag} does not cover region {}", place.region);
         } else if !covers(&certification.models, place.model) {
             lack = format!("its {tag} does not cover model {}", place.model);
         } else if certification.needs_confirmation && !place.confirmed.contains(tag) {
-            lack = format!("its {tag} is not confirmed by the operator (confirm = [\"{tag}\"] in its account)");
+            lack = format!(
+                "its {tag} is not confirmed by the operator (confirm = [\"{tag}\"] in its account)"
+            );
         } else {
             match in_force(certification, today) {
                 Ok(()) => return Ok(()),

@@ -104,7 +104,9 @@ fn answered(id: RequestId, answer: Answer) -> Response {
         }
     };
     insert(&mut response, BACKEND, answer.backend.as_str());
-    response.headers_mut().insert(ATTEMPTS, HeaderValue::from(answer.attempts));
+    response
+        .headers_mut()
+        .insert(ATTEMPTS, HeaderValue::from(answer.attempts));
     if let Some(cost) = answer.cost {
         insert(&mut response, COST, &cost.to_string());
     }
@@ -112,13 +114,18 @@ fn answered(id: RequestId, answer: Answer) -> Response {
 }
 
 fn refused(id: RequestId, refusal: &Refusal) -> Response {
-    let status = StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status =
+        StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json_body(id, status, openai_chat::error_body(refusal));
     if refusal.attempts > 0 {
-        response.headers_mut().insert(ATTEMPTS, HeaderValue::from(refusal.attempts));
+        response
+            .headers_mut()
+            .insert(ATTEMPTS, HeaderValue::from(refusal.attempts));
     }
     if let Some(wait) = refusal.retry_after {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(openai_chat::seconds(wait)));
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from(openai_chat::seconds(wait)));
     }
     response
 }
@@ -126,7 +133,9 @@ fn refused(id: RequestId, refusal: &Refusal) -> Response {
 fn json_body(id: RequestId, status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     insert(&mut response, REQUEST_ID, &id.to_string());
     response
 }
@@ -145,9 +154,16 @@ async fn models(State(edge): State<Edge>, request: Request) -> Response {
         return refused(id, &refusal);
     }
     let sites = edge.rooms.sites.load();
-    let data: Vec<serde_json::Value> =
-        sites.models(edge.rooms.clock.now()).into_iter().map(|name| card(name.as_str())).collect();
-    json_body(id, StatusCode::OK, json!({"object": "list", "data": data}).to_string().into())
+    let data: Vec<serde_json::Value> = sites
+        .models(edge.rooms.clock.now())
+        .into_iter()
+        .map(|name| card(name.as_str()))
+        .collect();
+    json_body(
+        id,
+        StatusCode::OK,
+        json!({"object": "list", "data": data}).to_string().into(),
+    )
 }
 
 async fn model(State(edge): State<Edge>, Path(name): Path<String>, request: Request) -> Response {
@@ -187,7 +203,10 @@ async fn metrics(State(edge): State<Edge>) -> Response {
     rooms.metrics.spool_unshipped.set(cell(status.unshipped));
     rooms.metrics.spool_bytes.set(cell(status.bytes));
     rooms.metrics.open_attempts.set(cell(status.open));
-    rooms.metrics.in_flight.set(cell(rooms.admission.in_flight() as u64));
+    rooms
+        .metrics
+        .in_flight
+        .set(cell(rooms.admission.in_flight() as u64));
     let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (kind, rooms.metrics.text()).into_response()
 }

@@ -105,9 +105,11 @@ impl Future for Reserving {
     type Output = Result<Hold, BudgetError>;
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Reserving::Done(result) => {
-                Poll::Ready(result.take().expect("a future is not polled after it was ready"))
-            }
+            Reserving::Done(result) => Poll::Ready(
+                result
+                    .take()
+                    .expect("a future is not polled after it was ready"),
+            ),
             Reserving::Waiting(future) => future.as_mut().poll(context),
         }
     }

@@ -77,7 +77,10 @@ async fn promise_5_what_was_spent_before_counts_from_the_first_request_on() {
             renews: Some(at("2026-12-01T00:00:00Z")),
         }
     );
-    let _hold = budgets.reserve(ask(100, Period::Month, 10, NOON)).await.expect("100 of 100");
+    let _hold = budgets
+        .reserve(ask(100, Period::Month, 10, NOON))
+        .await
+        .expect("100 of 100");
     assert_eq!(told.asked.load(Ordering::SeqCst), 1, "asked once");
 }
 
@@ -90,9 +93,13 @@ async fn promise_5_a_hold_is_settled_released_or_lapses() {
     settled.settle(money(30), at(NOON));
     let dropped = reserve(70, NOON).await.expect("the rest is free again");
     drop(dropped);
-    let lapsing = reserve(70, NOON).await.expect("what was dropped is free again");
+    let lapsing = reserve(70, NOON)
+        .await
+        .expect("what was dropped is free again");
     assert!(reserve(1, "2026-11-24T12:09:59Z").await.is_err());
-    let _other = reserve(70, "2026-11-24T12:10:00Z").await.expect("it has lapsed");
+    let _other = reserve(70, "2026-11-24T12:10:00Z")
+        .await
+        .expect("it has lapsed");
     // Its request did spend, if late: that counts, although nothing holds it any more.
     lapsing.settle(money(5), at(NOON));
     let Err(BudgetError::Exceeded { spent, held, .. }) = reserve(1, NOON).await else {
@@ -110,7 +117,9 @@ async fn promise_5_a_settlement_counts_in_the_period_in_which_it_is_billed() {
     let across = reserve(50, evening).await.expect("room");
     // Billed after midnight, before anybody has asked again: it waits for its day.
     across.settle(money(20), at("2026-11-25T00:00:01Z"));
-    let _held = reserve(50, evening).await.expect("free again on the old day");
+    let _held = reserve(50, evening)
+        .await
+        .expect("free again on the old day");
     let morning = "2026-11-25T00:00:02Z";
     before.settle(money(50), at(evening));
     // The new day: 20 spent, 50 held still by a request of the evening.
@@ -129,7 +138,11 @@ async fn promise_5_while_what_was_spent_is_unknown_nothing_is_held() {
         let result = budgets.reserve(ask(100, Period::Day, 1, NOON)).await;
         assert!(matches!(result, Err(BudgetError::Unknown(_))));
     }
-    assert_eq!(told.asked.load(Ordering::SeqCst), 1, "not asked again at once");
+    assert_eq!(
+        told.asked.load(Ordering::SeqCst),
+        1,
+        "not asked again at once"
+    );
     told.down.store(false, Ordering::SeqCst);
     let later = ask(100, Period::Day, 1, "2026-11-24T12:00:01Z");
     assert!(budgets.reserve(later).await.is_ok());
@@ -148,10 +161,30 @@ async fn a_known_account_answers_without_waiting() {
 #[test]
 fn periods_begin_at_midnight_utc() {
     for (period, instant, begin, renew) in [
-        (Period::Day, "2024-02-29T23:59:59.999999999Z", "2024-02-29T00:00:00Z", Some("2024-03-01T00:00:00Z")),
-        (Period::Day, "2026-11-24T00:00:00Z", "2026-11-24T00:00:00Z", Some("2026-11-25T00:00:00Z")),
-        (Period::Month, "2026-12-31T23:59:59Z", "2026-12-01T00:00:00Z", Some("2027-01-01T00:00:00Z")),
-        (Period::Month, "2024-02-10T00:00:00Z", "2024-02-01T00:00:00Z", Some("2024-03-01T00:00:00Z")),
+        (
+            Period::Day,
+            "2024-02-29T23:59:59.999999999Z",
+            "2024-02-29T00:00:00Z",
+            Some("2024-03-01T00:00:00Z"),
+        ),
+        (
+            Period::Day,
+            "2026-11-24T00:00:00Z",
+            "2026-11-24T00:00:00Z",
+            Some("2026-11-25T00:00:00Z"),
+        ),
+        (
+            Period::Month,
+            "2026-12-31T23:59:59Z",
+            "2026-12-01T00:00:00Z",
+            Some("2027-01-01T00:00:00Z"),
+        ),
+        (
+            Period::Month,
+            "2024-02-10T00:00:00Z",
+            "2024-02-01T00:00:00Z",
+            Some("2024-03-01T00:00:00Z"),
+        ),
         (Period::Total, NOON, "1970-01-01T00:00:00Z", None),
     ] {
         assert_eq!(begins(period, at(instant)), at(begin));

@@ -1,5 +1,7 @@
 //! Windows tile time, end exactly where the price changes, and follow what was known when.
 
+mod facts;
+
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};

@@ -108,15 +108,18 @@ impl PlaceEstimates {
     pub fn learn(&self, sample: &Sample) {
         let input = sample.usage.input().get();
         if input > 0 {
-            self.input_bytes.add(sample.prompt_bytes as u64 * 1000 / input);
-            self.hits.add(sample.usage.cache_hit.get().saturating_mul(1000) / input);
+            self.input_bytes
+                .add(sample.prompt_bytes as u64 * 1000 / input);
+            self.hits
+                .add(sample.usage.cache_hit.get().saturating_mul(1000) / input);
         }
         let output = sample.usage.output().get();
         if let (Some(bytes), 1..) = (sample.answer_bytes, output) {
             self.output_bytes.add(bytes.saturating_mul(1000) / output);
         }
         if let Some(wait) = sample.first_byte {
-            self.first_byte_ms.add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            self.first_byte_ms
+                .add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         }
     }
 
@@ -150,7 +153,8 @@ impl Workload {
         let output = usage.output().get();
         self.output.add(output);
         if output > 0 {
-            self.reasoning.add(usage.reasoning.get().saturating_mul(1000) / output);
+            self.reasoning
+                .add(usage.reasoning.get().saturating_mul(1000) / output);
         }
     }
 
@@ -224,7 +228,10 @@ mod tests {
     #[test]
     fn a_bound_limits_what_is_expected() {
         let workload = Workload::default();
-        assert_eq!(workload.output(Some(Tokens::new(10))).output(), Tokens::new(10));
+        assert_eq!(
+            workload.output(Some(Tokens::new(10))).output(),
+            Tokens::new(10)
+        );
         assert_eq!(workload.output(None).output(), Tokens::new(ANSWER));
     }
 }

@@ -107,7 +107,9 @@ pub fn plan(question: Question<'_>, candidates: &[Candidate<'_>], workload: &Wor
         if let Some(limit) = question.max_cost
             && cost > limit
         {
-            reject(format!("it is expected to cost {cost}, above the limit of {limit}"));
+            reject(format!(
+                "it is expected to cost {cost}, above the limit of {limit}"
+            ));
             continue;
         }
         plan.ranked.push(Ranked {
@@ -144,18 +146,29 @@ fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
     if let Some(bound) = question.bound
         && bound > offer.max_output
     {
-        return Some(format!("it writes at most {} tokens, not {bound}", offer.max_output));
+        return Some(format!(
+            "it writes at most {} tokens, not {bound}",
+            offer.max_output
+        ));
     }
     // Even the densest text has fewer bytes than tokens times this; longer prompts cannot fit.
     let at_least = Tokens::new(question.prompt_bytes as u64 / 16);
-    (at_least > offer.context).then(|| format!("its context of {} tokens is too short", offer.context))
+    (at_least > offer.context)
+        .then(|| format!("its context of {} tokens is too short", offer.context))
 }
 
 /// The most that a request can cost at these rates: each two bytes of the prompt a missed token,
 /// and every token of output that it allows.
 pub fn worst_case(window: &Window, offer: &Offer, question: Question<'_>) -> Money {
-    let input = Tokens::new((question.prompt_bytes as u64).div_ceil(2).min(offer.context.get()));
-    let output = question.bound.unwrap_or(offer.max_output).min(offer.max_output);
+    let input = Tokens::new(
+        (question.prompt_bytes as u64)
+            .div_ceil(2)
+            .min(offer.context.get()),
+    );
+    let output = question
+        .bound
+        .unwrap_or(offer.max_output)
+        .min(offer.max_output);
     let usage = Usage {
         cache_miss: input,
         visible: Tokens::new(output.get().saturating_mul(u64::from(question.choices))),

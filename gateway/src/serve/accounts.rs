@@ -37,8 +37,14 @@ pub fn accounts(settings: &Settings, catalog: &Catalog) -> Result<Vec<Account>, 
             let known: Vec<&str> = catalog.hosts.keys().map(HostName::as_str).collect();
             AccountsError::NoSuchHost(configured.host.clone(), known.join(", "))
         })?;
-        if accounts.iter().any(|other| other.host == configured.host && other.name == configured.name) {
-            return Err(AccountsError::SameName(configured.host.clone(), configured.name.clone()));
+        if accounts
+            .iter()
+            .any(|other| other.host == configured.host && other.name == configured.name)
+        {
+            return Err(AccountsError::SameName(
+                configured.host.clone(),
+                configured.name.clone(),
+            ));
         }
         accounts.push(Account {
             host: configured.host.clone(),
@@ -50,7 +56,11 @@ pub fn accounts(settings: &Settings, catalog: &Catalog) -> Result<Vec<Account>, 
         });
     }
     for host in catalog.hosts.values() {
-        if settings.account.iter().any(|account| account.host == host.name) {
+        if settings
+            .account
+            .iter()
+            .any(|account| account.host == host.name)
+        {
             continue;
         }
         if let Some(secret) = environment(variable(host)).filter(|_| !is_own_server(host)) {
@@ -72,11 +82,12 @@ fn secret(account: &settings::Account, host: &Host) -> Result<Option<SecretStrin
         (Some(_), Some(_)) => Err(AccountsError::TwoSources(host.name.clone())),
         (Some(variable), None) => Ok(environment(variable)),
         (None, Some(path)) => {
-            let text = std::fs::read_to_string(path).map_err(|source| AccountsError::Unreadable {
-                host: host.name.clone(),
-                path: path.clone(),
-                source,
-            })?;
+            let text =
+                std::fs::read_to_string(path).map_err(|source| AccountsError::Unreadable {
+                    host: host.name.clone(),
+                    path: path.clone(),
+                    source,
+                })?;
             Ok(Some(SecretString::from(text.trim().to_owned())))
         }
         (None, None) => Ok(environment(variable(host))),

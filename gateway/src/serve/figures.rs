@@ -6,8 +6,8 @@ use crate::access::{Find, Keys, Principal};
 use crate::catalog::{Catalog, Offer};
 use crate::chat::Usage;
 use crate::edge::dashboard::{
-    Answer, Dimension, EntryInFull, Figures, FiguresError, NextChange, Span, Spend, Status, WindowNow,
-    WindowPrice,
+    Answer, Dimension, EntryInFull, Figures, FiguresError, NextChange, Span, Spend, Status,
+    WindowNow, WindowPrice,
 };
 use crate::id::{EntryId, KeyId, OrganisationName};
 use crate::ledger::store::{Dim, SpendQuery};
@@ -48,7 +48,9 @@ impl Figures for LiveFigures {
                 by: std::iter::once(Dim::Organisation).chain(dims).collect(),
             };
             let rows = self.store.spend(&query).await.map_err(unanswered)?;
-            let own = rows.into_iter().filter(|row| row.key[0] == organisation.as_str());
+            let own = rows
+                .into_iter()
+                .filter(|row| row.key[0] == organisation.as_str());
             Ok(own
                 .map(|row| Spend {
                     key: row.key[1..].to_vec(),
@@ -64,10 +66,20 @@ impl Figures for LiveFigures {
         })
     }
 
-    fn recent<'a>(&'a self, organisation: &'a OrganisationName, limit: u32) -> Answer<'a, Vec<Entry>> {
+    fn recent<'a>(
+        &'a self,
+        organisation: &'a OrganisationName,
+        limit: u32,
+    ) -> Answer<'a, Vec<Entry>> {
         Box::pin(async move {
-            let entries = self.store.recent(LOOKED_THROUGH.min(limit * 20), None).await.map_err(unanswered)?;
-            let own = entries.into_iter().filter(|entry| entry.payer.organisation == *organisation);
+            let entries = self
+                .store
+                .recent(LOOKED_THROUGH.min(limit * 20), None)
+                .await
+                .map_err(unanswered)?;
+            let own = entries
+                .into_iter()
+                .filter(|entry| entry.payer.organisation == *organisation);
             Ok(own.take(limit as usize).collect())
         })
     }
@@ -79,7 +91,8 @@ impl Figures for LiveFigures {
     ) -> Answer<'a, Option<EntryInFull>> {
         Box::pin(async move {
             let found = self.store.entry(id).await.map_err(unanswered)?;
-            let Some(entry) = found.filter(|entry| entry.payer.organisation == *organisation) else {
+            let Some(entry) = found.filter(|entry| entry.payer.organisation == *organisation)
+            else {
                 return Ok(None);
             };
             let price = self.charged_by(&entry).await?;
@@ -93,7 +106,11 @@ impl Figures for LiveFigures {
         for host in sites.catalog.hosts.values() {
             let mut models = Vec::new();
             let priced_first = {
-                let mut offers: Vec<&Offer> = host.offers.iter().filter(|offer| offer.served_at(now)).collect();
+                let mut offers: Vec<&Offer> = host
+                    .offers
+                    .iter()
+                    .filter(|offer| offer.served_at(now))
+                    .collect();
                 offers.sort_by_key(|offer| offer.tariffs.is_empty());
                 offers
             };
@@ -120,7 +137,9 @@ impl Figures for LiveFigures {
             let now = self.rooms.clock.now();
             let status = self.rooms.ledger.status();
             Ok(Status {
-                as_of: status.oldest_unshipped.map_or(now, |oldest| oldest.min(now)),
+                as_of: status
+                    .oldest_unshipped
+                    .map_or(now, |oldest| oldest.min(now)),
                 in_spool: status.unshipped,
             })
         })
@@ -128,20 +147,33 @@ impl Figures for LiveFigures {
 
     fn sign_in<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Principal>> {
         Box::pin(async move {
-            Ok(match self.rooms.directory.look_up(key, self.rooms.clock.now()).await {
-                Find::Found(caller) => Some((*caller.principal).clone()),
-                _ => None,
-            })
+            Ok(
+                match self
+                    .rooms
+                    .directory
+                    .look_up(key, self.rooms.clock.now())
+                    .await
+                {
+                    Find::Found(caller) => Some((*caller.principal).clone()),
+                    _ => None,
+                },
+            )
         })
     }
 
     fn holder(&self, key: KeyId) -> Answer<'_, Option<Principal>> {
         Box::pin(async move {
             let now = self.rooms.clock.now();
-            let keys = self.keys.list().await.map_err(|error| FiguresError::Store(error.to_string()))?;
+            let keys = self
+                .keys
+                .list()
+                .await
+                .map_err(|error| FiguresError::Store(error.to_string()))?;
             let row = keys.into_iter().find(|row| row.id == key);
             Ok(row
-                .filter(|row| row.revoked.is_none_or(|at| at > now) && row.expires.is_none_or(|at| at > now))
+                .filter(|row| {
+                    row.revoked.is_none_or(|at| at > now) && row.expires.is_none_or(|at| at > now)
+                })
                 .map(|row| Principal {
                     payer: Payer {
                         organisation: row.organisation,
@@ -168,7 +200,11 @@ impl LiveFigures {
         let catalog = if current.version == entry.catalog {
             current
         } else {
-            let files = self.store.catalog(&entry.catalog).await.map_err(unanswered)?;
+            let files = self
+                .store
+                .catalog(&entry.catalog)
+                .await
+                .map_err(unanswered)?;
             match files.map(Catalog::from_files) {
                 Some(Ok(catalog)) => Arc::new(catalog),
                 _ => return Ok(None),
@@ -202,7 +238,9 @@ fn next(offer: &Offer, window: &Window) -> Option<NextChange> {
     let after = pricing::window(offer, at, at);
     Some(NextChange {
         at,
-        band: after.as_ref().map_or_else(|| "none known".into(), |after| after.band.clone()),
+        band: after
+            .as_ref()
+            .map_or_else(|| "none known".into(), |after| after.band.clone()),
         rates: after.map(|after| after.rates),
     })
 }

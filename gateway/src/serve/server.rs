@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -39,9 +39,9 @@ pub(super) async fn serve(
             let place = room.clone().acquire_owned().await;
             (listener.accept().await, place)
         };
-        let (connection, place) = tokio::select! {
+        let (connection, peer, place) = tokio::select! {
             (accepted, place) = accepted => match accepted {
-                Ok((connection, _)) => (connection, place),
+                Ok((connection, peer)) => (connection, peer, place),
                 Err(error) => {
                     warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -52,13 +52,19 @@ pub(super) async fn serve(
         };
         // A connection that is gone already needs no option.
         let _ = connection.set_nodelay(true);
-        let service = TowerToHyperService::new(
-            router.clone().map_request(|request: Request<Incoming>| request.map(axum::body::Body::new)),
-        );
+        let service = TowerToHyperService::new(router.clone().map_request(
+            move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                request.map(axum::body::Body::new)
+            },
+        ));
         let serving = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_TIME)
-            .serve_connection(TokioIo::new(Patient::new(connection, limits.idle_timeout)), service);
+            .serve_connection(
+                TokioIo::new(Patient::new(connection, limits.idle_timeout)),
+                service,
+            );
         let serving = graceful.watch(serving);
         tokio::spawn(async move {
             if let Err(error) = serving.await {
@@ -68,7 +74,13 @@ pub(super) async fn serve(
         });
     }
     drop(listener);
-    if tokio::time::timeout(limits.shutdown_time, graceful.shutdown()).await.is_err() {
-        warn!("requests were still running after {} s and are cut off", limits.shutdown_time.as_secs());
+    if tokio::time::timeout(limits.shutdown_time, graceful.shutdown())
+        .await
+        .is_err()
+    {
+        warn!(
+            "requests were still running after {} s and are cut off",
+            limits.shutdown_time.as_secs()
+        );
     }
 }

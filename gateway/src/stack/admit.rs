@@ -33,7 +33,8 @@ pub struct Admission {
 
 impl Admission {
     pub fn new(limits: &Limits) -> Self {
-        let at_least_one = |value: u32| std::num::NonZeroU32::new(value).unwrap_or(std::num::NonZeroU32::MIN);
+        let at_least_one =
+            |value: u32| std::num::NonZeroU32::new(value).unwrap_or(std::num::NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(limits.requests_per_second))
             .allow_burst(at_least_one(limits.burst));
         Admission {
@@ -156,7 +157,10 @@ mod tests {
         let (one, two) = (KeyId::new(), KeyId::new());
         let first = admission.admit(one, &limits).expect("room");
         let _second = admission.admit(one, &limits).expect("room");
-        assert_eq!(admission.admit(one, &limits).expect_err("full").code, Code::RateLimited);
+        assert_eq!(
+            admission.admit(one, &limits).expect_err("full").code,
+            Code::RateLimited
+        );
         let _third = admission.admit(two, &limits).expect("room");
         let shed = admission.admit(two, &limits).expect_err("all full");
         assert_eq!(shed.code, Code::Overloaded);
@@ -178,7 +182,13 @@ mod tests {
         admission.admit(key, &limits).expect("the first");
         let refusal = admission.admit(key, &limits).expect_err("too fast");
         assert_eq!(refusal.code, Code::RateLimited);
-        assert!(refusal.retry_after.is_some_and(|wait| wait <= Duration::from_secs(1)));
-        admission.admit(KeyId::new(), &limits).expect("another key is not held up");
+        assert!(
+            refusal
+                .retry_after
+                .is_some_and(|wait| wait <= Duration::from_secs(1))
+        );
+        admission
+            .admit(KeyId::new(), &limits)
+            .expect("another key is not held up");
     }
 }

@@ -108,7 +108,11 @@ where
             return None;
         }
         if rank + 1 < ranked {
-            return self.rooms.retries.withdraw().then_some((rank + 1, Duration::ZERO));
+            return self
+                .rooms
+                .retries
+                .withdraw()
+                .then_some((rank + 1, Duration::ZERO));
         }
         // Everybody was asked: the best of those whom a short wait may help, once more.
         let (again, wait) = self
@@ -118,15 +122,17 @@ where
             .take(ranked)
             .filter_map(|(rank, setback)| Some((*rank, setback.wait()?.max(PAUSE))))
             .min_by_key(|(rank, wait)| (*wait, *rank))?;
-        (wait <= self.rooms.limits.retry_wait && self.rooms.retries.withdraw()).then_some((again, wait))
+        (wait <= self.rooms.limits.retry_wait && self.rooms.retries.withdraw())
+            .then_some((again, wait))
     }
 
     fn answer(self, rank: usize, delivered: Delivered) -> Answer {
         let site = self.planned.site(rank);
         let (cost, content) = match delivered {
-            Delivered::Whole { body, priced } => {
-                (priced.then(|| self.planned.spending.total()), Content::Whole(body))
-            }
+            Delivered::Whole { body, priced } => (
+                priced.then(|| self.planned.spending.total()),
+                Content::Whole(body),
+            ),
             Delivered::Stream(stream) => (None, Content::Stream(stream)),
         };
         Answer {
@@ -153,15 +159,33 @@ where
     }
 
     fn failed(&self) -> Refusal {
-        let all = |test: fn(&Setback) -> bool| self.setbacks.iter().all(|(_, setback)| test(setback));
-        let soonest = self.setbacks.iter().filter_map(|(_, setback)| setback.wait()).min();
+        let all =
+            |test: fn(&Setback) -> bool| self.setbacks.iter().all(|(_, setback)| test(setback));
+        let soonest = self
+            .setbacks
+            .iter()
+            .filter_map(|(_, setback)| setback.wait())
+            .min();
         let refusal = if all(Setback::is_timeout) {
-            Refusal::new(Code::TimedOut, "no backend answered in time; `backends` lists each attempt")
+            Refusal::new(
+                Code::TimedOut,
+                "no backend answered in time; `backends` lists each attempt",
+            )
         } else if all(Setback::is_busy) {
-            Refusal::new(Code::NoBackend, "every backend is busy; try again after the time that Retry-After gives")
-                .retry_after(soonest.unwrap_or(Duration::from_secs(1)).min(crate::backend::LONGEST_REST))
+            Refusal::new(
+                Code::NoBackend,
+                "every backend is busy; try again after the time that Retry-After gives",
+            )
+            .retry_after(
+                soonest
+                    .unwrap_or(Duration::from_secs(1))
+                    .min(crate::backend::LONGEST_REST),
+            )
         } else {
-            Refusal::new(Code::HostFailed, "every attempt failed; `backends` lists what each host did")
+            Refusal::new(
+                Code::HostFailed,
+                "every attempt failed; `backends` lists what each host did",
+            )
         };
         self.complete(refusal.because(self.lacks()))
     }

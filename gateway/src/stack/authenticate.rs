@@ -69,7 +69,11 @@ where
 /// # Errors
 /// `invalid_key`.
 pub async fn authenticated(rooms: &Rooms, headers: &HeaderMap) -> Result<Arc<Principal>, Refusal> {
-    match rooms.directory.look_up(presented(headers)?, rooms.clock.now()).await {
+    match rooms
+        .directory
+        .look_up(presented(headers)?, rooms.clock.now())
+        .await
+    {
         Find::Found(caller) => Ok(caller.principal.clone()),
         _ => Err(unknown()),
     }
@@ -80,7 +84,10 @@ fn permitted(caller: Arc<Caller>, arrival: Arrival) -> Result<Known, Refusal> {
     if !role.may_ask_models() {
         return Err(Refusal::new(
             Code::NotAllowed,
-            format!("a key with the role {} cannot ask models; use a key with the role app", role.as_str()),
+            format!(
+                "a key with the role {} cannot ask models; use a key with the role app",
+                role.as_str()
+            ),
         ));
     }
     Ok(Known {
@@ -168,14 +175,21 @@ mod tests {
             assert_eq!(refusal.code, Code::InvalidRequest);
         }
         assert_eq!(
-            presented(&headers(&[("authorization", "Bearer a"), ("x-api-key", "a")])),
+            presented(&headers(&[
+                ("authorization", "Bearer a"),
+                ("x-api-key", "a")
+            ])),
             Ok("a")
         );
     }
 
     #[test]
     fn what_is_no_key_is_refused_as_an_unknown_one() {
-        for lines in [vec![], vec![("authorization", "Basic abc")], vec![("authorization", "")]] {
+        for lines in [
+            vec![],
+            vec![("authorization", "Basic abc")],
+            vec![("authorization", "")],
+        ] {
             let refusal = presented(&headers(&lines)).expect_err("no key");
             assert_eq!(refusal.code, Code::InvalidKey, "{lines:?}");
         }

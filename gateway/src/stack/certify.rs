@@ -72,7 +72,12 @@ pub(super) struct Allowed {
     pub(super) rejected: Vec<Lack>,
 }
 
-pub(super) fn allowed(sites: &Sites, name: &str, tags: &[Tag], at: Timestamp) -> Result<Allowed, Refusal> {
+pub(super) fn allowed(
+    sites: &Sites,
+    name: &str,
+    tags: &[Tag],
+    at: Timestamp,
+) -> Result<Allowed, Refusal> {
     let wanted = sites
         .catalog
         .resolve(name, at)

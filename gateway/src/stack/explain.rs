@@ -40,7 +40,12 @@ impl Service<Planned> for Explain {
         let route = Route::of(
             &planned.model,
             &planned.asked.tags,
-            decision(&planned.sites, &planned.allowed, &planned.plan, &planned.rejected),
+            decision(
+                &planned.sites,
+                &planned.allowed,
+                &planned.plan,
+                &planned.rejected,
+            ),
         );
         Box::pin(std::future::ready(Ok(route)))
     }
@@ -74,16 +79,28 @@ pub fn route_offline(
         rejected,
     } = allowed(sites, &request.model, tags, at)?;
     let plan = rank(sites, &allowed, &model, question(request), at);
-    Ok(Route::of(&model, tags, decision(sites, &allowed, &plan, &rejected)))
+    Ok(Route::of(
+        &model,
+        tags,
+        decision(sites, &allowed, &plan, &rejected),
+    ))
 }
 
 /// The record of a plan, for the ledger or for a caller who asks.
-pub(super) fn decision(sites: &Sites, allowed: &[usize], plan: &Plan, rejected: &[Lack]) -> Decision {
+pub(super) fn decision(
+    sites: &Sites,
+    allowed: &[usize],
+    plan: &Plan,
+    rejected: &[Lack],
+) -> Decision {
     let ranked = plan
         .ranked
         .iter()
         .map(|ranked| RankedLine {
-            backend: sites.all[allowed[ranked.candidate]].backend.name.to_string(),
+            backend: sites.all[allowed[ranked.candidate]]
+                .backend
+                .name
+                .to_string(),
             cost: ranked.cost,
             window: ranked.window.id.to_string(),
             provisional: ranked.window.provisional,
@@ -94,7 +111,11 @@ pub(super) fn decision(sites: &Sites, allowed: &[usize], plan: &Plan, rejected: 
         chosen: None,
         policy: "cheapest".to_owned(),
         ranked,
-        rejected: rejected.iter().chain(&plan.rejected).map(Rejection::from).collect(),
+        rejected: rejected
+            .iter()
+            .chain(&plan.rejected)
+            .map(Rejection::from)
+            .collect(),
         attempt: 0,
     }
 }

@@ -100,19 +100,34 @@ impl Setback {
     }
 
     pub(super) fn is_timeout(&self) -> bool {
-        matches!(self, Setback::TimedOut(_) | Setback::Status { status: 408 | 504, .. })
+        matches!(
+            self,
+            Setback::TimedOut(_)
+                | Setback::Status {
+                    status: 408 | 504,
+                    ..
+                }
+        )
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        matches!(self, Setback::Full | Setback::Status { status: 429 | 503 | 529, .. })
+        matches!(
+            self,
+            Setback::Full
+                | Setback::Status {
+                    status: 429 | 503 | 529,
+                    ..
+                }
+        )
     }
 
     /// How long to wait before the same backend may do better; `None` if it will not.
     pub(super) fn wait(&self) -> Option<Duration> {
         match self {
-            Setback::Unreachable(_) | Setback::Broken(_) | Setback::NotAnAnswer(_) | Setback::GaveUp(_) => {
-                Some(Duration::ZERO)
-            }
+            Setback::Unreachable(_)
+            | Setback::Broken(_)
+            | Setback::NotAnAnswer(_)
+            | Setback::GaveUp(_) => Some(Duration::ZERO),
             Setback::Full => Some(BUSY),
             Setback::Status {
                 status: 429 | 500 | 502 | 503 | 529,
@@ -156,11 +171,20 @@ where
         let attempt = metered(self.inner.clone(), self.rooms.clone(), dispatch);
         // A caller who leaves before the answer begins makes no token free: the attempt goes on
         // without it where the rest is cheap.
-        Box::pin(Detached::new(Box::pin(attempt), worth_waiting, patience, left))
+        Box::pin(Detached::new(
+            Box::pin(attempt),
+            worth_waiting,
+            patience,
+            left,
+        ))
     }
 }
 
-async fn metered<S>(mut host: S, rooms: Arc<Rooms>, dispatch: Dispatch) -> Result<Delivered, Setback>
+async fn metered<S>(
+    mut host: S,
+    rooms: Arc<Rooms>,
+    dispatch: Dispatch,
+) -> Result<Delivered, Setback>
 where
     S: Service<Call, Response = Reply, Error = TransportError>,
 {
@@ -172,8 +196,8 @@ where
         return Err(Setback::Full);
     };
     let now = rooms.clock.now();
-    let (mut open, written) =
-        OpenEntry::open(rooms.clone(), dispatch, occupied, now).map_err(|error| Setback::Unwritten(error.to_string()))?;
+    let (mut open, written) = OpenEntry::open(rooms.clone(), dispatch, occupied, now)
+        .map_err(|error| Setback::Unwritten(error.to_string()))?;
     if let Err(error) = written.await {
         open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
         return Err(Setback::Unwritten(error.to_string()));
@@ -197,7 +221,11 @@ where
     open.sent();
     let result = match timeout_at(deadline, sent).await {
         Err(_) => {
-            open.settle(Outcome::TimedOut, open.expected(!request.stream), CountedBy::Estimated);
+            open.settle(
+                Outcome::TimedOut,
+                open.expected(!request.stream),
+                CountedBy::Estimated,
+            );
             Err(Setback::TimedOut(rooms.limits.first_byte_timeout))
         }
         Ok(Err(error)) => {
@@ -220,21 +248,41 @@ where
 }
 
 /// Tells the backend's breaker how it went.
-fn observe(backend: &crate::backend::Backend, setback: Option<&Setback>, now: crate::time::Timestamp) {
+fn observe(
+    backend: &crate::backend::Backend,
+    setback: Option<&Setback>,
+    now: crate::time::Timestamp,
+) {
     let breaker = &backend.state.breaker;
     match setback {
         // An answer, or an error of the caller's making: the host works.
-        None | Some(Setback::Status { status: 400 | 413 | 422, .. }) => breaker.success(),
+        None
+        | Some(Setback::Status {
+            status: 400 | 413 | 422,
+            ..
+        }) => breaker.success(),
         Some(Setback::Full | Setback::Unwritten(_)) => {}
-        Some(Setback::Status { status: 429, retry_after, .. }) => {
+        Some(Setback::Status {
+            status: 429,
+            retry_after,
+            ..
+        }) => {
             breaker.rest(now, retry_after.unwrap_or(BUSY));
         }
-        Some(setback @ Setback::Status { status: 401..=404, .. }) => {
+        Some(
+            setback @ Setback::Status {
+                status: 401..=404, ..
+            },
+        ) => {
             warn!(backend = %backend.name, "{setback}; left alone for a minute: check its credential, balance and model id");
             breaker.rest(now, LOCKED_OUT);
         }
         Some(setback) => {
-            if let Setback::Status { retry_after: Some(wait), .. } = setback {
+            if let Setback::Status {
+                retry_after: Some(wait),
+                ..
+            } = setback
+            {
                 breaker.rest(now, *wait);
             }
             breaker.failure(now);
@@ -281,7 +329,9 @@ async fn collect(reply: Reply, limit: u64, idle: Duration) -> Collected {
             Ok(Some(Err(error))) => return Collected::Broken(error.to_string(), whole.len()),
             Ok(Some(Ok(frame))) => frame,
         };
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if (whole.len() + data.len()) as u64 > limit {
             return Collected::TooLarge;
         }
@@ -315,7 +365,9 @@ async fn whole(reply: Reply, mut open: OpenEntry) -> Result<Delivered, Setback> 
         }
         Collected::TooLarge => {
             open.settle(Outcome::Failed, open.expected(true), CountedBy::Estimated);
-            return Err(Setback::NotAnAnswer("its answer is larger than limits.answer_bytes"));
+            return Err(Setback::NotAnAnswer(
+                "its answer is larger than limits.answer_bytes",
+            ));
         }
     };
     read_whole(body, open).await
@@ -344,7 +396,9 @@ async fn read_whole(body: Bytes, mut open: OpenEntry) -> Result<Delivered, Setba
             };
             if finish == Some(Finish::HostGaveUp) {
                 open.settle(Outcome::Cut, usage, counted);
-                return Err(Setback::GaveUp("it stopped for want of resources".to_owned()));
+                return Err(Setback::GaveUp(
+                    "it stopped for want of resources".to_owned(),
+                ));
             }
             let settled = open.settle(Outcome::Answered, usage, counted);
             settled.written.await;
@@ -364,14 +418,24 @@ async fn read_whole(body: Bytes, mut open: OpenEntry) -> Result<Delivered, Setba
         }
         Plain::NotAnAnswer => {
             open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
-            Err(Setback::NotAnAnswer("it answered 200 with something that is no completion"))
+            Err(Setback::NotAnAnswer(
+                "it answered 200 with something that is no completion",
+            ))
         }
     }
 }
 
 /// Reads a stream up to its first data: until then another backend can still be asked.
-async fn streamed(reply: Reply, mut open: OpenEntry, deadline: Instant) -> Result<Delivered, Setback> {
-    let kind = reply.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or("");
+async fn streamed(
+    reply: Reply,
+    mut open: OpenEntry,
+    deadline: Instant,
+) -> Result<Delivered, Setback> {
+    let kind = reply
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or("");
     if kind.contains("html") {
         open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
         return Err(Setback::NotAnAnswer("it answered 200 with a page of HTML"));
@@ -379,7 +443,9 @@ async fn streamed(reply: Reply, mut open: OpenEntry, deadline: Instant) -> Resul
     if kind.contains("application/json") {
         // Tokens may have been spent on it all the same: it is read and booked, but is no stream.
         return whole(reply, open).await.and_then(|_| {
-            Err(Setback::NotAnAnswer("it answered a stream with a plain body"))
+            Err(Setback::NotAnAnswer(
+                "it answered a stream with a plain body",
+            ))
         });
     }
     let mut upstream = reply.into_body();
@@ -396,9 +462,13 @@ async fn streamed(reply: Reply, mut open: OpenEntry, deadline: Instant) -> Resul
                 }
                 break Setback::NotAnAnswer("its stream ended before any data");
             }
-            Ok(Some(Err(error))) => break Setback::Broken(format!("its stream broke off: {error}")),
+            Ok(Some(Err(error))) => {
+                break Setback::Broken(format!("its stream broke off: {error}"));
+            }
             Ok(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else { continue };
+                let Ok(data) = frame.into_data() else {
+                    continue;
+                };
                 size += data.len();
                 begun.extend(sight.take(data));
                 if sight.report().events > 0 || sight.report().done {
@@ -416,7 +486,11 @@ async fn streamed(reply: Reply, mut open: OpenEntry, deadline: Instant) -> Resul
     }
     if sight.report().events == 0 {
         let (outcome, usage, counted) = match &why {
-            Setback::TimedOut(_) => (Outcome::TimedOut, open.expected(false), CountedBy::Estimated),
+            Setback::TimedOut(_) => (
+                Outcome::TimedOut,
+                open.expected(false),
+                CountedBy::Estimated,
+            ),
             _ => (Outcome::Failed, Usage::default(), CountedBy::Nothing),
         };
         open.settle(outcome, usage, counted);
@@ -428,5 +502,7 @@ async fn streamed(reply: Reply, mut open: OpenEntry, deadline: Instant) -> Resul
         // Its caller left meanwhile; dropping the stream drains or cancels it.
         open.caller_left();
     }
-    Ok(Delivered::Stream(Box::new(MeteredStream::new(upstream, sight, open, begun))))
+    Ok(Delivered::Stream(Box::new(MeteredStream::new(
+        upstream, sight, open, begun,
+    ))))
 }

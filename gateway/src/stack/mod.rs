@@ -23,13 +23,13 @@ use futures_util::future::BoxFuture;
 use tower::ServiceBuilder;
 use tower::retry::budget::TpsBudget;
 
+pub use admit::Admission;
 pub use authenticate::authenticated;
 pub use explain::{Route, route_offline};
 pub use meter::MeteredStream;
 pub use observed::Metrics;
 pub use passage::{Answer, Arrival, Content, MAX_COST, Surface, TAGS};
 pub use sites::{Site, Sites};
-pub use admit::Admission;
 
 use crate::access::Directory;
 use crate::backend::Transport;

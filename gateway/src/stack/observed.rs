@@ -41,7 +41,13 @@ pub struct SiteCounters {
     first_byte: Histogram,
 }
 
-const TOKEN_KINDS: [&str; 5] = ["cache_miss", "cache_hit", "cache_write", "reasoning", "visible"];
+const TOKEN_KINDS: [&str; 5] = [
+    "cache_miss",
+    "cache_hit",
+    "cache_write",
+    "reasoning",
+    "visible",
+];
 
 impl Default for Metrics {
     fn default() -> Self {
@@ -56,17 +62,23 @@ impl Metrics {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("a valid name");
-            registry.register(Box::new(counters.clone())).expect("a new name");
+            registry
+                .register(Box::new(counters.clone()))
+                .expect("a new name");
             counters
         };
         let one = |name: &str, help: &str| {
             let one = IntCounter::new(name, help).expect("a valid name");
-            registry.register(Box::new(one.clone())).expect("a new name");
+            registry
+                .register(Box::new(one.clone()))
+                .expect("a new name");
             one
         };
         let gauge = |name: &str, help: &str| {
             let gauge = IntGauge::new(name, help).expect("a valid name");
-            registry.register(Box::new(gauge.clone())).expect("a new name");
+            registry
+                .register(Box::new(gauge.clone()))
+                .expect("a new name");
             gauge
         };
         let buckets = prometheus::exponential_buckets(0.001, 2.0, 20).expect("rising buckets");
@@ -78,7 +90,9 @@ impl Metrics {
             .buckets(buckets.clone()),
         )
         .expect("a valid name");
-        registry.register(Box::new(seconds.clone())).expect("a new name");
+        registry
+            .register(Box::new(seconds.clone()))
+            .expect("a new name");
         let first_byte = HistogramVec::new(
             HistogramOpts::new(
                 "tollgate_first_byte_seconds",
@@ -88,9 +102,15 @@ impl Metrics {
             &["host", "model"],
         )
         .expect("a valid name");
-        registry.register(Box::new(first_byte.clone())).expect("a new name");
+        registry
+            .register(Box::new(first_byte.clone()))
+            .expect("a new name");
         Metrics {
-            refusals: counter("tollgate_refusals_total", "Requests that got no answer, by code.", &["code"]),
+            refusals: counter(
+                "tollgate_refusals_total",
+                "Requests that got no answer, by code.",
+                &["code"],
+            ),
             answers: one("tollgate_answers_total", "Requests that were answered."),
             attempts: counter(
                 "tollgate_attempts_total",
@@ -107,13 +127,28 @@ impl Metrics {
                 "Cost booked, in picodollars (10^-12 US dollars).",
                 &["host", "model"],
             ),
-            unpriced: one("tollgate_unpriced_total", "Entries booked without a known price."),
-            unsettled: one("tollgate_unsettled_total", "Settlements that could not be written to the spool."),
-            nonsense: one("tollgate_usage_nonsense_total", "Usages reported by hosts that contradict themselves."),
+            unpriced: one(
+                "tollgate_unpriced_total",
+                "Entries booked without a known price.",
+            ),
+            unsettled: one(
+                "tollgate_unsettled_total",
+                "Settlements that could not be written to the spool.",
+            ),
+            nonsense: one(
+                "tollgate_usage_nonsense_total",
+                "Usages reported by hosts that contradict themselves.",
+            ),
             in_flight: gauge("tollgate_requests_in_flight", "Requests in flight."),
-            spool_unshipped: gauge("tollgate_spool_unshipped", "Settled entries that the database does not have yet."),
+            spool_unshipped: gauge(
+                "tollgate_spool_unshipped",
+                "Settled entries that the database does not have yet.",
+            ),
             spool_bytes: gauge("tollgate_spool_bytes", "Size of the spool on disk."),
-            open_attempts: gauge("tollgate_attempts_open", "Attempts opened and not yet settled."),
+            open_attempts: gauge(
+                "tollgate_attempts_open",
+                "Attempts opened and not yet settled.",
+            ),
             first_byte,
             seconds,
             registry,
@@ -123,8 +158,10 @@ impl Metrics {
     pub fn site(&self, host: &HostName, model: &ModelName) -> SiteCounters {
         let (host, model) = (host.as_str(), model.as_str());
         SiteCounters {
-            outcomes: Outcome::ALL
-                .map(|outcome| self.attempts.with_label_values(&[host, model, outcome.as_str()])),
+            outcomes: Outcome::ALL.map(|outcome| {
+                self.attempts
+                    .with_label_values(&[host, model, outcome.as_str()])
+            }),
             tokens: TOKEN_KINDS.map(|kind| self.tokens.with_label_values(&[host, model, kind])),
             cost: self.cost.with_label_values(&[host, model]),
             first_byte: self.first_byte.with_label_values(&[host, model]),
@@ -135,7 +172,10 @@ impl Metrics {
         self.seconds.observe(took.as_secs_f64());
         match refusal {
             None => self.answers.inc(),
-            Some(refusal) => self.refusals.with_label_values(&[refusal.code.as_str()]).inc(),
+            Some(refusal) => self
+                .refusals
+                .with_label_values(&[refusal.code.as_str()])
+                .inc(),
         }
     }
 
@@ -165,7 +205,8 @@ impl SiteCounters {
             }
         }
         if let Price::Priced { cost, .. } = entry.price {
-            self.cost.inc_by(u64::try_from(cost.picodollars()).unwrap_or(0));
+            self.cost
+                .inc_by(u64::try_from(cost.picodollars()).unwrap_or(0));
         }
     }
 

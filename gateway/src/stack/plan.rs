@@ -7,9 +7,9 @@ use std::task::{Context, Poll};
 use smallvec::SmallVec;
 use tower::Service;
 
+use super::Rooms;
 use super::passage::{Planned, Reserved, Spending};
 use super::sites::Sites;
-use super::Rooms;
 use crate::chat::{Refusal, Request};
 use crate::id::ModelName;
 use crate::routing::{self, Candidate, Plan, Question};
@@ -52,7 +52,13 @@ where
             max_cost: certified.asked.max_cost,
             ..question(&certified.asked.request)
         };
-        let plan = rank(&certified.sites, &certified.allowed, &certified.model, question, now);
+        let plan = rank(
+            &certified.sites,
+            &certified.allowed,
+            &certified.model,
+            question,
+            now,
+        );
         let spending = Spending::new(hold, certified.asked.at);
         self.inner.call(Planned {
             model: certified.model,

@@ -76,7 +76,11 @@ where
 
 fn check_headers(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {
     if let Some(length) = headers.get(CONTENT_LENGTH)
-        && length.to_str().ok().and_then(|text| text.parse::<u64>().ok()).is_some_and(|length| length > limit)
+        && length
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse::<u64>().ok())
+            .is_some_and(|length| length > limit)
     {
         return Err(too_large(limit));
     }
@@ -89,7 +93,9 @@ fn check_headers(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {
         ));
     }
     if let Some(kind) = headers.get(CONTENT_TYPE)
-        && !kind.to_str().is_ok_and(|kind| kind.to_ascii_lowercase().contains("json"))
+        && !kind
+            .to_str()
+            .is_ok_and(|kind| kind.to_ascii_lowercase().contains("json"))
     {
         return Err(Refusal::new(
             Code::InvalidRequest,
@@ -102,7 +108,9 @@ fn check_headers(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {
 fn too_large(limit: u64) -> Refusal {
     Refusal::new(
         Code::TooLarge,
-        format!("the body is larger than the {limit} bytes that are taken here (limits.body_bytes)"),
+        format!(
+            "the body is larger than the {limit} bytes that are taken here (limits.body_bytes)"
+        ),
     )
 }
 
@@ -111,7 +119,10 @@ async fn frames(mut body: Body, limit: u64, patience: Duration) -> Result<Frames
         let mut frames = Frames::default();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| {
-                Refusal::new(Code::InvalidRequest, "the body broke off before its end; send it again")
+                Refusal::new(
+                    Code::InvalidRequest,
+                    "the body broke off before its end; send it again",
+                )
             })?;
             if let Ok(data) = frame.into_data() {
                 if frames.len() as u64 + data.len() as u64 > limit {
@@ -127,21 +138,30 @@ async fn frames(mut body: Body, limit: u64, patience: Duration) -> Result<Frames
     if let Some(done) = futures_util::FutureExt::now_or_never(&mut read) {
         return done;
     }
-    tokio::time::timeout(patience, read).await.unwrap_or_else(|_| {
-        Err(Refusal::new(
-            Code::InvalidRequest,
-            format!("the body did not arrive within {} s (limits.read_timeout)", patience.as_secs()),
-        ))
-    })
+    tokio::time::timeout(patience, read)
+        .await
+        .unwrap_or_else(|_| {
+            Err(Refusal::new(
+                Code::InvalidRequest,
+                format!(
+                    "the body did not arrive within {} s (limits.read_timeout)",
+                    patience.as_secs()
+                ),
+            ))
+        })
 }
 
 /// The key's demands and the request's, sorted, each once.
 fn demands(headers: &HeaderMap, of_key: &[Tag]) -> Result<Vec<Tag>, Refusal> {
     let mut tags = of_key.to_vec();
     for value in headers.get_all(TAGS) {
-        let text = value.to_str().map_err(|_| bad_tag("with characters that are not ASCII"))?;
+        let text = value
+            .to_str()
+            .map_err(|_| bad_tag("with characters that are not ASCII"))?;
         for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
-            let sound = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':');
+            let sound = |byte: u8| {
+                byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':')
+            };
             if tag.len() > TAG_BYTES || !tag.bytes().all(sound) {
                 return Err(bad_tag("that is no tag"));
             }
@@ -159,7 +179,9 @@ fn demands(headers: &HeaderMap, of_key: &[Tag]) -> Result<Vec<Tag>, Refusal> {
 fn bad_tag(what: &str) -> Refusal {
     Refusal::invalid(
         TAGS,
-        format!("a header {TAGS} {what}; write tags of letters, digits, - _ . : with commas between"),
+        format!(
+            "a header {TAGS} {what}; write tags of letters, digits, - _ . : with commas between"
+        ),
     )
 }
 
@@ -173,7 +195,12 @@ fn max_cost(headers: &HeaderMap) -> Result<Option<Money>, Refusal> {
         .and_then(|text| text.trim().parse::<Money>().ok())
         .filter(|limit| !limit.is_negative())
         .map(Some)
-        .ok_or_else(|| Refusal::invalid(MAX_COST, format!("{MAX_COST} must be dollars, such as 0.05")))
+        .ok_or_else(|| {
+            Refusal::invalid(
+                MAX_COST,
+                format!("{MAX_COST} must be dollars, such as 0.05"),
+            )
+        })
 }
 
 #[cfg(test)]
@@ -189,7 +216,10 @@ mod tests {
         headers.append(TAGS, HeaderValue::from_static("eu"));
         let tags = demands(&headers, &[Tag::from("hipaa")]).expect("tags");
         assert_eq!(tags, ["eu", "hipaa", "soc2"].map(Tag::from));
-        assert_eq!(demands(&HeaderMap::new(), &[Tag::from("hipaa")]).expect("tags"), [Tag::from("hipaa")]);
+        assert_eq!(
+            demands(&HeaderMap::new(), &[Tag::from("hipaa")]).expect("tags"),
+            [Tag::from("hipaa")]
+        );
     }
 
     #[test]

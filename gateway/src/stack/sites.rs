@@ -79,10 +79,19 @@ impl Sites {
         metrics: &Metrics,
     ) -> Sites {
         let known: HashMap<&BackendName, &Site> = before
-            .map(|sites| sites.all.iter().map(|site| (&site.backend.name, site)).collect())
+            .map(|sites| {
+                sites
+                    .all
+                    .iter()
+                    .map(|site| (&site.backend.name, site))
+                    .collect()
+            })
             .unwrap_or_default();
         let (backends, unused) = backend::backends(&catalog, accounts, |name| {
-            known.get(name).map(|site| site.backend.state.clone()).unwrap_or_default()
+            known
+                .get(name)
+                .map(|site| site.backend.state.clone())
+                .unwrap_or_default()
         });
         let mut by_model: HashMap<ModelName, Vec<usize>> = HashMap::new();
         let mut workloads = HashMap::new();
@@ -131,7 +140,10 @@ impl Sites {
             let offer = site.backend.offer();
             let wanted = offer.is_of(&asked.model, asked.snapshot.as_deref())
                 && offer.served_at(at)
-                && asked.host.as_ref().is_none_or(|host| *host == site.place.host);
+                && asked
+                    .host
+                    .as_ref()
+                    .is_none_or(|host| *host == site.place.host);
             let same = |&other: &usize| {
                 let other = &self.all[other].place;
                 other.host == site.place.host
@@ -144,7 +156,9 @@ impl Sites {
             match found.iter().position(same) {
                 None => found.push(index),
                 // An offer whose price is unknown makes way for one that the operator has priced.
-                Some(at) if self.all[found[at]].backend.offer().tariffs.is_empty() => found[at] = index,
+                Some(at) if self.all[found[at]].backend.offer().tariffs.is_empty() => {
+                    found[at] = index
+                }
                 Some(_) => {}
             }
         }
@@ -161,7 +175,11 @@ impl Sites {
         let mut models: Vec<&ModelName> = self
             .by_model
             .iter()
-            .filter(|(_, sites)| sites.iter().any(|&index| self.all[index].backend.offer().served_at(at)))
+            .filter(|(_, sites)| {
+                sites
+                    .iter()
+                    .any(|&index| self.all[index].backend.offer().served_at(at))
+            })
             .map(|(model, _)| model)
             .collect();
         models.sort();

@@ -44,7 +44,9 @@ where
         let answered = self.inner.call(arrival);
         Box::pin(async move {
             let result = answered.await;
-            rooms.metrics.answered(result.as_ref().err(), begun.elapsed());
+            rooms
+                .metrics
+                .answered(result.as_ref().err(), begun.elapsed());
             if let Err(refusal) = &result {
                 debug!(request = %id, surface, code = refusal.code.as_str(), message = refusal.message, "refused");
             }

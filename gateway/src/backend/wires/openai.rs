@@ -46,7 +46,11 @@ pub fn body(request: &Request, asked: Asked<'_>) -> Frames {
         }
     }
     if let (None, Some(bound)) = (&spans.max_output, asked.bound) {
-        let field = asked.quirks.max_tokens_field.as_deref().unwrap_or("max_tokens");
+        let field = asked
+            .quirks
+            .max_tokens_field
+            .as_deref()
+            .unwrap_or("max_tokens");
         inserted.push_str(&format!("{}:{bound},", quoted(field)));
     } else if let (Some((field, range)), Some(wanted), Some(limit)) = (
         &spans.max_output,
@@ -135,7 +139,9 @@ pub fn plain(body: &[u8]) -> Plain {
     Plain::Answer {
         nonsense: matches!(read, Some(Err(_))),
         usage: read.and_then(Result::ok),
-        finish: choices.iter().find_map(|choice| choice.finish_reason.as_deref().map(finish)),
+        finish: choices
+            .iter()
+            .find_map(|choice| choice.finish_reason.as_deref().map(finish)),
         host_request: answer.id.map(std::borrow::Cow::into_owned),
         visible_bytes: trimmed.len() as u64,
     }
@@ -189,21 +195,35 @@ mod tests {
         let answer = json!({"id":"c-1","choices":[{"finish_reason":"stop","message":{"content":"x"}}],
             "usage":{"prompt_tokens":10,"completion_tokens":4,"prompt_cache_hit_tokens":6,"prompt_cache_miss_tokens":4}});
         let body = format!("\n\n\n{answer}");
-        let Plain::Answer { usage: Some(usage), finish: Some(Finish::Stop), .. } = plain(body.as_bytes()) else {
+        let Plain::Answer {
+            usage: Some(usage),
+            finish: Some(Finish::Stop),
+            ..
+        } = plain(body.as_bytes())
+        else {
             panic!("an answer");
         };
-        assert_eq!((usage.cache_hit, usage.cache_miss), (Tokens::new(6), Tokens::new(4)));
+        assert_eq!(
+            (usage.cache_hit, usage.cache_miss),
+            (Tokens::new(6), Tokens::new(4))
+        );
         assert_eq!(plain(b"<html>"), Plain::NotAnAnswer);
         assert_eq!(plain(b""), Plain::NotAnAnswer);
         assert_eq!(plain(b"{\"choices\":[{\"fin"), Plain::Truncated);
-        assert_eq!(plain(br#"{"error":{"message":"no"}}"#), Plain::Error("no".into()));
+        assert_eq!(
+            plain(br#"{"error":{"message":"no"}}"#),
+            Plain::Error("no".into())
+        );
         assert_eq!(plain(br#"{"object":"list"}"#), Plain::NotAnAnswer);
     }
 
     #[test]
     fn a_host_error_is_told_in_its_own_words() {
         assert_eq!(error_message(br#"{"error":{"message":"bad n"}}"#), "bad n");
-        assert_eq!(error_message(br#"[{"error":{"code":429,"message":"quota"}}]"#), "quota");
+        assert_eq!(
+            error_message(br#"[{"error":{"code":429,"message":"quota"}}]"#),
+            "quota"
+        );
         assert_eq!(error_message(b"Unauthorized"), "Unauthorized");
         assert_eq!(error_message(b"<html>502</html>"), "no explanation");
     }

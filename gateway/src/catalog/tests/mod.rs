@@ -1,7 +1,6 @@
 //! Tests of the catalog: what is refused and how it is said, which names are understood, what a
-//! running gateway takes up, and what the real files say. Each builds on one small world.
+//! running gateway takes up. Each builds on one small world.
 
-mod facts;
 mod names;
 mod rejections;
 mod watching;

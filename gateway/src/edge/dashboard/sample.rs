@@ -244,18 +244,15 @@ fn windows() -> Vec<WindowNow> {
 }
 
 fn entry(number: u64) -> Entry {
-    let (host, _, prices) = HOSTS[[1, 0, 10, 1, 2, 0, 8, 7, 10, 1][number as usize % 10]];
+    let place = usize::try_from(number).expect("a small number");
+    let (host, _, prices) = HOSTS[[1, 0, 10, 1, 2, 0, 8, 7, 10, 1][place % 10]];
     let eu = matches!(host, "bedrock" | "azure");
-    let model = if number % 3 == 0 {
+    let model = if number.is_multiple_of(3) {
         "deepseek-v4-flash"
     } else {
         "deepseek-v4-pro"
     };
-    let team = if eu {
-        "legal-review"
-    } else {
-        TEAMS[number as usize % 7]
-    };
+    let team = if eu { "legal-review" } else { TEAMS[place % 7] };
     let outcome = match number {
         4 => Outcome::Left,
         11 => Outcome::TimedOut,
@@ -318,7 +315,7 @@ fn entry(number: u64) -> Entry {
         attempt: 1,
         payer: payer(team, 10 + u128::from(number % 7)),
         tags: if eu { "eu" } else { "" }.into(),
-        surface: if number % 4 == 0 { "anthropic_messages" } else { "openai_chat" }.into(),
+        surface: if number.is_multiple_of(4) { "anthropic_messages" } else { "openai_chat" }.into(),
         place: Place { host: host.into(), account: "default".into(), region: region.into(), model: model.into(), host_model: "deepseek-ai/DeepSeek-V4".into() },
         started,
         first_byte: (number != 11).then(|| started + SignedDuration::from_millis(412)),

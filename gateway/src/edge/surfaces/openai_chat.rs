@@ -44,7 +44,10 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
     };
     reader.spans.first_member = first_member(&frames);
     for (index, member) in object.members.iter().enumerate() {
-        if object.members[..index].iter().any(|other| other.key == member.key) {
+        if object.members[..index]
+            .iter()
+            .any(|other| other.key == member.key)
+        {
             return Err(Refusal::invalid(
                 &member.key,
                 format!("`{}` is given twice; give it once", shown(&member.key)),
@@ -53,10 +56,16 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         reader.field(member)?;
     }
     let Some(model) = reader.model else {
-        return Err(Refusal::invalid("model", "`model` is missing; name a model, such as deepseek-v4-pro"));
+        return Err(Refusal::invalid(
+            "model",
+            "`model` is missing; name a model, such as deepseek-v4-pro",
+        ));
     };
     if !reader.messages {
-        return Err(Refusal::invalid("messages", "`messages` is missing; send at least one message"));
+        return Err(Refusal::invalid(
+            "messages",
+            "`messages` is missing; send at least one message",
+        ));
     }
     Ok(Request {
         model,
@@ -111,7 +120,10 @@ impl Reader<'_> {
                     return Err(wrong(key, "an array of messages"));
                 }
                 if self.is_empty_array(member) {
-                    return Err(Refusal::invalid(key, "`messages` is empty; send at least one message"));
+                    return Err(Refusal::invalid(
+                        key,
+                        "`messages` is empty; send at least one message",
+                    ));
                 }
                 self.messages = true;
                 self.spans.prompt_bytes += member.value.len();
@@ -182,7 +194,8 @@ impl Reader<'_> {
                 struct Thinking {
                     r#type: Option<String>,
                 }
-                let thinking: Option<Thinking> = self.optional(member, "an object with a `type`")?;
+                let thinking: Option<Thinking> =
+                    self.optional(member, "an object with a `type`")?;
                 if thinking.and_then(|thinking| thinking.r#type).as_deref() == Some("disabled") {
                     self.effort = Effort::Off;
                 }
@@ -208,7 +221,10 @@ impl Reader<'_> {
         let bound: Option<u64> = self.optional(member, "a whole number of tokens, at least 1")?;
         let Some(bound) = bound else { return Ok(()) };
         if !(1..=MAX_OUTPUT).contains(&bound) {
-            return Err(wrong(&member.key, "a whole number of tokens that a model can write, at least 1"));
+            return Err(wrong(
+                &member.key,
+                "a whole number of tokens that a model can write, at least 1",
+            ));
         }
         if self.max_output.is_some() {
             return Err(Refusal::invalid(
@@ -240,9 +256,16 @@ impl Reader<'_> {
                 .all(|byte| matches!(byte, b'[' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
     }
 
-    fn value<T: serde::de::DeserializeOwned>(&self, member: &Member, what: &str) -> Result<T, Refusal> {
+    fn value<T: serde::de::DeserializeOwned>(
+        &self,
+        member: &Member,
+        what: &str,
+    ) -> Result<T, Refusal> {
         if member.value.len() > FIELD_BYTES {
-            return Err(Refusal::invalid(&member.key, format!("`{}` is larger than 1 MiB", member.key)));
+            return Err(Refusal::invalid(
+                &member.key,
+                format!("`{}` is larger than 1 MiB", member.key),
+            ));
         }
         serde_json::from_slice(&self.frames.slice(member.value.clone()))
             .map_err(|_| wrong(&member.key, what))
@@ -349,20 +372,43 @@ mod tests {
             (r#"{"model":"m","messages":[ ]}"#, "messages"),
             (r#"{"model":"m","messages":"hi"}"#, "messages"),
             (r#"{"model":"m","messages":[{}],"stream":"yes"}"#, "stream"),
-            (r#"{"model":"m","messages":[{}],"max_tokens":-1}"#, "max_tokens"),
-            (r#"{"model":"m","messages":[{}],"max_tokens":9223372036854775808}"#, "max_tokens"),
-            (r#"{"model":"m","messages":[{}],"max_tokens":1e308}"#, "max_tokens"),
-            (r#"{"model":"m","messages":[{}],"max_tokens":0}"#, "max_tokens"),
+            (
+                r#"{"model":"m","messages":[{}],"max_tokens":-1}"#,
+                "max_tokens",
+            ),
+            (
+                r#"{"model":"m","messages":[{}],"max_tokens":9223372036854775808}"#,
+                "max_tokens",
+            ),
+            (
+                r#"{"model":"m","messages":[{}],"max_tokens":1e308}"#,
+                "max_tokens",
+            ),
+            (
+                r#"{"model":"m","messages":[{}],"max_tokens":0}"#,
+                "max_tokens",
+            ),
             (r#"{"model":"m","messages":[{}],"n":1000}"#, "n"),
-            (r#"{"model":"m","messages":[{}],"temperature":"hot"}"#, "temperature"),
+            (
+                r#"{"model":"m","messages":[{}],"temperature":"hot"}"#,
+                "temperature",
+            ),
             (r#"{"model":"m","messages":[{}],"tools":{}}"#, "tools"),
             (r#"{"model":"m","model":"n","messages":[{}]}"#, "model"),
             (r#"{"model":"m","mod\u0065l":"n","messages":[{}]}"#, "model"),
-            (r#"{"model":"m","messages":[{}],"max_tokens":1,"max_completion_tokens":2}"#, "max_completion_tokens"),
+            (
+                r#"{"model":"m","messages":[{}],"max_tokens":1,"max_completion_tokens":2}"#,
+                "max_completion_tokens",
+            ),
         ] {
             let refusal = read_text(text).expect_err(text);
             assert_eq!(refusal.code, Code::InvalidRequest, "{text}");
-            assert_eq!(refusal.field.as_deref(), Some(field), "{text}: {}", refusal.message);
+            assert_eq!(
+                refusal.field.as_deref(),
+                Some(field),
+                "{text}: {}",
+                refusal.message
+            );
         }
     }
 

@@ -41,7 +41,10 @@ impl<T: Send + 'static> Future for Detached<T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         self.begun = true;
-        let future = self.future.as_mut().expect("a future is not polled after it was ready");
+        let future = self
+            .future
+            .as_mut()
+            .expect("a future is not polled after it was ready");
         let output = std::task::ready!(future.as_mut().poll(context));
         self.future = None;
         Poll::Ready(output)
@@ -50,7 +53,9 @@ impl<T: Send + 'static> Future for Detached<T> {
 
 impl<T: Send + 'static> Drop for Detached<T> {
     fn drop(&mut self) {
-        let Some(future) = self.future.take() else { return };
+        let Some(future) = self.future.take() else {
+            return;
+        };
         self.left.store(true, Relaxed);
         if !(self.begun && self.goes_on) {
             return;

@@ -83,7 +83,12 @@ impl OpenEntry {
         let record = Decision {
             chosen: Some(site.backend.name.to_string()),
             attempt: dispatch.attempt,
-            ..decision(&planned.sites, &planned.allowed, &planned.plan, &planned.rejected)
+            ..decision(
+                &planned.sites,
+                &planned.allowed,
+                &planned.plan,
+                &planned.rejected,
+            )
         };
         let entry = Box::new(Entry {
             id: EntryId::new(),
@@ -120,7 +125,9 @@ impl OpenEntry {
     }
 
     pub(super) fn id(&self) -> EntryId {
-        self.entry.as_ref().map_or_else(EntryId::new, |entry| entry.id)
+        self.entry
+            .as_ref()
+            .map_or_else(EntryId::new, |entry| entry.id)
     }
 
     pub(super) fn rooms(&self) -> &Arc<Rooms> {
@@ -231,7 +238,12 @@ impl OpenEntry {
     }
 
     /// Books the attempt. The first settlement stands; there is no second.
-    pub(super) fn settle(&mut self, outcome: Outcome, usage: Usage, counted_by: CountedBy) -> Settled {
+    pub(super) fn settle(
+        &mut self,
+        outcome: Outcome,
+        usage: Usage,
+        counted_by: CountedBy,
+    ) -> Settled {
         let Some(mut entry) = self.entry.take() else {
             return Settled {
                 priced: false,
@@ -264,7 +276,9 @@ impl OpenEntry {
             error!(entry = %entry.id, backend = %site.backend.name,
                 "no price is known at the instant that the host bills by: booked unpriced; add the price to the catalog");
         }
-        planned.spending.add(cost.unwrap_or(Money::ZERO), entry.billed);
+        planned
+            .spending
+            .add(cost.unwrap_or(Money::ZERO), entry.billed);
         site.counters.settled(&entry);
         let written = match self.rooms.ledger.settle(&entry) {
             Ok(written) => Some(written),
@@ -293,7 +307,11 @@ impl Drop for OpenEntry {
         }
         if self.was_sent {
             // The caller is gone and the rest too dear to wait for: what was asked is booked.
-            self.settle(Outcome::Left, self.expected(!self.request().stream), CountedBy::Estimated);
+            self.settle(
+                Outcome::Left,
+                self.expected(!self.request().stream),
+                CountedBy::Estimated,
+            );
         } else {
             self.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
         }
@@ -301,13 +319,23 @@ impl Drop for OpenEntry {
 }
 
 fn tags(planned: &Planned) -> Arc<str> {
-    let tags: Vec<&str> = planned.asked.tags.iter().map(crate::id::Tag::as_str).collect();
+    let tags: Vec<&str> = planned
+        .asked
+        .tags
+        .iter()
+        .map(crate::id::Tag::as_str)
+        .collect();
     tags.join(",").into()
 }
 
 /// The price of a usage at a site and instant, beside what it would be at list price and spread
 /// evenly over the backends that were allowed.
-fn price(planned: &Planned, site: &Site, usage: &Usage, billed: Timestamp) -> (Price, Option<WindowId>) {
+fn price(
+    planned: &Planned,
+    site: &Site,
+    usage: &Usage,
+    billed: Timestamp,
+) -> (Price, Option<WindowId>) {
     let Some(window) = site.window(billed) else {
         return (Price::Unpriced, None);
     };

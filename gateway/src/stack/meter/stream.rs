@@ -42,7 +42,12 @@ impl fmt::Debug for MeteredStream {
 
 impl MeteredStream {
     /// A stream of which `begun` has been read.
-    pub(super) fn new(upstream: Incoming, sight: Sight, open: OpenEntry, begun: Vec<Bytes>) -> Self {
+    pub(super) fn new(
+        upstream: Incoming,
+        sight: Sight,
+        open: OpenEntry,
+        begun: Vec<Bytes>,
+    ) -> Self {
         let last = Instant::now();
         let mut flow = Flow {
             idle: Box::pin(sleep_until(last + open.rooms().limits.idle_timeout)),
@@ -90,7 +95,10 @@ impl Body for MeteredStream {
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    flow.finish(Some(format!("the host's stream broke off: {error}")), Outcome::Cut);
+                    flow.finish(
+                        Some(format!("the host's stream broke off: {error}")),
+                        Outcome::Cut,
+                    );
                 }
                 Poll::Ready(None) => flow.finish(None, Outcome::Cut),
                 Poll::Pending => ready!(flow.poll_idle(context)),
@@ -105,7 +113,11 @@ impl Flow {
         self.ready.extend(pieces);
         let report = self.sight.report();
         if report.done && !self.open.is_settled() {
-            let outcome = if report.complete() { Outcome::Answered } else { Outcome::Cut };
+            let outcome = if report.complete() {
+                Outcome::Answered
+            } else {
+                Outcome::Cut
+            };
             self.settle(outcome);
             self.say_cost();
         } else if let Some(error) = &report.error
@@ -165,7 +177,10 @@ impl Flow {
             let limit = self.open.rooms().limits.idle_timeout;
             let due = self.last + limit;
             if due <= Instant::now() {
-                let silence = format!("the host sent nothing for {} s; what came is not the whole answer", limit.as_secs());
+                let silence = format!(
+                    "the host sent nothing for {} s; what came is not the whole answer",
+                    limit.as_secs()
+                );
                 self.finish(Some(silence), Outcome::TimedOut);
                 return Poll::Ready(());
             }
@@ -180,7 +195,11 @@ impl Flow {
         let deadline = Instant::now() + limits.drain_time;
         while !self.open.is_settled() {
             let report = self.sight.report();
-            if self.open.cost_of_rest(report.reasoning_bytes + report.visible_bytes) > limits.drain_cost {
+            if self
+                .open
+                .cost_of_rest(report.reasoning_bytes + report.visible_bytes)
+                > limits.drain_cost
+            {
                 break;
             }
             let silence = (Instant::now() + limits.idle_timeout).min(deadline);
@@ -216,10 +235,17 @@ fn settle(open: &mut OpenEntry, sight: &Sight, outcome: Outcome) -> Durable {
             if outcome == Outcome::Answered {
                 open.learn(usage, Some(seen));
             }
-            let by = if outcome == Outcome::Left { CountedBy::Drained } else { CountedBy::Reported };
+            let by = if outcome == Outcome::Left {
+                CountedBy::Drained
+            } else {
+                CountedBy::Reported
+            };
             (usage, by)
         }
-        None => (open.counted(report.reasoning_bytes, report.visible_bytes), CountedBy::Counted),
+        None => (
+            open.counted(report.reasoning_bytes, report.visible_bytes),
+            CountedBy::Counted,
+        ),
     };
     open.settle(outcome, usage, counted_by).written
 }
@@ -236,7 +262,9 @@ impl Drop for MeteredStream {
             }
             // The process is ending: what was seen is booked.
             Err(_) => {
-                let Flow { mut open, sight, .. } = flow;
+                let Flow {
+                    mut open, sight, ..
+                } = flow;
                 settle(&mut open, &sight, Outcome::Left);
             }
         }

@@ -19,10 +19,12 @@ use crate::chat::{Finish, Usage};
 /// An event larger than this passes unread.
 const EVENT_LIMIT: usize = 4 << 20;
 
-static USAGE: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"\"usage\""));
+static USAGE: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"usage\""));
 static FINISH: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"finish_reason\":"));
-static CONTENT: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(b"content\":"));
+static CONTENT: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"content\":"));
 static REASONING: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"reasoning\":"));
 static ARGUMENTS: LazyLock<memmem::Finder<'static>> =
@@ -199,7 +201,10 @@ impl Sight {
             self.error(payload);
             return None;
         }
-        if let Some(word) = FINISH.find(payload).and_then(|at| string_at(payload, at + 16)) {
+        if let Some(word) = FINISH
+            .find(payload)
+            .and_then(|at| string_at(payload, at + 16))
+        {
             self.report.finish = Some(finish(std::str::from_utf8(&payload[word]).unwrap_or("")));
         }
         self.count(payload);
@@ -250,10 +255,16 @@ impl Sight {
                 self.report.visible_bytes += bytes;
             }
         }
-        if let Some(text) = REASONING.find(payload).and_then(|at| string_at(payload, at + 12)) {
+        if let Some(text) = REASONING
+            .find(payload)
+            .and_then(|at| string_at(payload, at + 12))
+        {
             self.report.reasoning_bytes += text.len() as u64;
         }
-        if let Some(text) = ARGUMENTS.find(payload).and_then(|at| string_at(payload, at + 12)) {
+        if let Some(text) = ARGUMENTS
+            .find(payload)
+            .and_then(|at| string_at(payload, at + 12))
+        {
             self.report.visible_bytes += text.len() as u64;
         }
     }
@@ -292,7 +303,11 @@ fn push(pieces: &mut Pieces, piece: Bytes) {
 fn payload(buffer: &[u8], line: Range<usize>) -> Option<Range<usize>> {
     let text = &buffer[line.clone()];
     // A byte order mark may stand before the first line.
-    let mark = if text.starts_with(b"\xEF\xBB\xBF") { 3 } else { 0 };
+    let mark = if text.starts_with(b"\xEF\xBB\xBF") {
+        3
+    } else {
+        0
+    };
     let rest = text[mark..].strip_prefix(b"data:")?;
     let blank = rest.len() - rest.trim_ascii_start().len();
     let start = line.start + mark + 5 + blank;
@@ -381,17 +396,38 @@ mod tests {
         assert!(report.usage.is_some());
         let on_finish = "data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}\n\n";
         let (out, report) = run(on_finish.as_bytes(), &[], true);
-        assert_eq!(out, b"data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":null}\n\n");
+        assert_eq!(
+            out,
+            b"data: {\"choices\":[{\"finish_reason\":\"stop\"}],\"usage\":null}\n\n"
+        );
         assert!(report.usage.is_some());
     }
 
     #[test]
     fn the_last_usage_wins_and_nonsense_never_does() {
-        let usage = |n: &str| format!("data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{n},\"completion_tokens\":1}}}}\n\n");
-        let (_, report) = run(format!("{}{}", usage("3"), usage("4")).as_bytes(), &[], false);
-        assert_eq!(report.usage.map(|usage| usage.input()), Some(Tokens::new(4)));
-        let (_, report) = run(format!("{}{}", usage("3"), usage("-4")).as_bytes(), &[], false);
-        assert_eq!(report.usage.map(|usage| usage.input()), Some(Tokens::new(3)));
+        let usage = |n: &str| {
+            format!(
+                "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{n},\"completion_tokens\":1}}}}\n\n"
+            )
+        };
+        let (_, report) = run(
+            format!("{}{}", usage("3"), usage("4")).as_bytes(),
+            &[],
+            false,
+        );
+        assert_eq!(
+            report.usage.map(|usage| usage.input()),
+            Some(Tokens::new(4))
+        );
+        let (_, report) = run(
+            format!("{}{}", usage("3"), usage("-4")).as_bytes(),
+            &[],
+            false,
+        );
+        assert_eq!(
+            report.usage.map(|usage| usage.input()),
+            Some(Tokens::new(3))
+        );
         assert!(report.nonsense);
     }
 

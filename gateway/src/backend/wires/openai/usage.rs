@@ -83,7 +83,11 @@ impl RawUsage {
         let details = self.prompt_tokens_details.as_ref();
         let hit = match self.prompt_cache_hit_tokens.get()? {
             Some(hit) => Some(hit),
-            None => match details.map(|details| details.cached_tokens.get()).transpose()?.flatten() {
+            None => match details
+                .map(|details| details.cached_tokens.get())
+                .transpose()?
+                .flatten()
+            {
                 Some(hit) => Some(hit),
                 None => self.cached_tokens.get()?,
             },
@@ -126,7 +130,9 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Usage, Nonsense> {
-        serde_json::from_str::<RawUsage>(text).map_err(|_| Nonsense)?.normalise()
+        serde_json::from_str::<RawUsage>(text)
+            .map_err(|_| Nonsense)?
+            .normalise()
     }
 
     fn usage(miss: u64, hit: u64, reasoning: u64, visible: u64) -> Usage {

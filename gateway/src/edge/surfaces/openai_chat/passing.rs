@@ -24,7 +24,8 @@ fn sent(body: &Value, quirks: &Quirks, bound: Option<u64>) -> Value {
 
 #[test]
 fn only_what_routing_needs_is_edited() {
-    let body = json!({"messages":[{"role":"user","content":"hi \" there"}],"model":"m","x":{"y":[1]}});
+    let body =
+        json!({"messages":[{"role":"user","content":"hi \" there"}],"model":"m","x":{"y":[1]}});
     let mut expected = body.clone();
     expected["model"] = json!("host/model");
     assert_eq!(sent(&body, &Quirks::default(), None), expected);
@@ -35,11 +36,19 @@ fn a_stream_is_always_asked_for_its_usage() {
     let body = json!({"model":"m","messages":[{}],"stream":true});
     let asked = sent(&body, &Quirks::default(), None);
     assert_eq!(asked["stream_options"], json!({"include_usage":true}));
-    let body = json!({"model":"m","messages":[{}],"stream":true,"stream_options":{"include_usage":false}});
+    let body =
+        json!({"model":"m","messages":[{}],"stream":true,"stream_options":{"include_usage":false}});
     let asked = sent(&body, &Quirks::default(), None);
     assert_eq!(asked["stream_options"], json!({"include_usage":true}));
-    let quirks = Quirks { no_stream_options: true, ..Quirks::default() };
-    let asked = sent(&json!({"model":"m","messages":[{}],"stream":true}), &quirks, None);
+    let quirks = Quirks {
+        no_stream_options: true,
+        ..Quirks::default()
+    };
+    let asked = sent(
+        &json!({"model":"m","messages":[{}],"stream":true}),
+        &quirks,
+        None,
+    );
     assert_eq!(asked.get("stream_options"), None);
 }
 

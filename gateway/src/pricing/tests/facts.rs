@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::*;
-use crate::catalog::Offer;
+use crate::catalog::{Catalog, Offer};
 use crate::chat::{Tokens, Usage};
 use crate::id::ModelName;
 use crate::pricing::{Window, cost, window};
+use crate::time::Timestamp;
 
 fn config() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../config")
@@ -25,6 +25,10 @@ fn offer<'a>(book: &'a Catalog, host: &str, model: &str, at: Timestamp) -> &'a O
     offers
         .find(|offer| offer.is_of(&model, None) && offer.served_at(at))
         .expect("an offer")
+}
+
+fn at(instant: &str) -> Timestamp {
+    instant.parse().expect("an instant")
 }
 
 /// Long after everything in the book was announced.
