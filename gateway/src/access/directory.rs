@@ -21,7 +21,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// Questions to the store for keys that memory does not know: so many at once, and then so many a
 /// second. A caller whose key was just minted waits for the next refresh at worst.
 const LOOK_UPS: u32 = 20;
-const LOOK_UPS_PER_SECOND: i64 = 10;
+const LOOK_UPS_PER_SECOND: u32 = 10;
 /// How long a caller waits for such an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -226,7 +226,7 @@ impl Allowance {
     fn take(&mut self, now: Timestamp) -> bool {
         let filled = *self.filled.get_or_insert(now);
         let millis = now.duration_since(filled).as_millis().clamp(0, 60_000);
-        let more = u32::try_from(millis).unwrap_or(0) * LOOK_UPS_PER_SECOND as u32 / 1_000;
+        let more = u32::try_from(millis).unwrap_or(0) * LOOK_UPS_PER_SECOND / 1_000;
         if more > 0 {
             self.left = (self.left + more).min(LOOK_UPS);
             self.filled = Some(now);

@@ -159,9 +159,11 @@ impl Spent for FromStore {
 /// Requests of different keys hardly ever meet in one of so many maps.
 const SHARDS: usize = 64;
 
+type Accounts = HashMap<(KeyId, Period), Arc<Account>>;
+
 /// Budgets of one process.
 pub struct LocalBudgets {
-    shards: [Mutex<HashMap<(KeyId, Period), Arc<Account>>>; SHARDS],
+    shards: [Mutex<Accounts>; SHARDS],
     spent: Arc<dyn Spent>,
 }
 
@@ -341,7 +343,7 @@ impl Holder for LocalHolder {
 fn begins(period: Period, instant: Timestamp) -> Timestamp {
     match period {
         Period::Total => Timestamp::UNIX_EPOCH,
-        Period::Day => day(instant, |date| Some(date)),
+        Period::Day => day(instant, Some),
         Period::Month => day(instant, |date| Some(date.first_of_month())),
     }
 }

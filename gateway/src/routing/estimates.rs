@@ -107,9 +107,8 @@ impl Default for Workload {
 impl PlaceEstimates {
     pub fn learn(&self, sample: &Sample) {
         let input = sample.usage.input().get();
-        if input > 0 {
-            self.input_bytes
-                .add(sample.prompt_bytes as u64 * 1000 / input);
+        if let Some(bytes) = (sample.prompt_bytes as u64 * 1000).checked_div(input) {
+            self.input_bytes.add(bytes);
             self.hits
                 .add(sample.usage.cache_hit.get().saturating_mul(1000) / input);
         }
@@ -152,9 +151,13 @@ impl Workload {
     pub fn learn(&self, usage: &Usage) {
         let output = usage.output().get();
         self.output.add(output);
-        if output > 0 {
-            self.reasoning
-                .add(usage.reasoning.get().saturating_mul(1000) / output);
+        if let Some(share) = usage
+            .reasoning
+            .get()
+            .saturating_mul(1000)
+            .checked_div(output)
+        {
+            self.reasoning.add(share);
         }
     }
 
