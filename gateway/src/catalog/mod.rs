@@ -13,6 +13,7 @@ mod host;
 mod load;
 mod page;
 mod resolve;
+mod shipped;
 mod tariff;
 mod watch;
 
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::{CatalogError, Problem};
 pub use resolve::{Asked, UnknownModel};
+pub use shipped::SHIPPED;
 pub use watch::Watch;
 
 use crate::chat::Tokens;

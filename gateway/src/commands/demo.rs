@@ -10,12 +10,13 @@ use serde_json::json;
 
 use super::serve::{failure, stopped};
 use crate::access::{Minted, NewKey, Role};
+use crate::catalog::SHIPPED;
 use crate::commands::Failure;
 use crate::demo::report::{Agreement, Elsewhere, HostSpend, Story};
 use crate::demo::{
     EmulatedHost, EmulatedHosts, EmulatorOptions, Played, Traffic, TrafficKey, TrafficOptions,
 };
-use crate::id::{AccountName, HostName, OrganisationName, ProjectName, Tag, TeamName};
+use crate::id::{AccountName, HostName, OrganisationName, ProjectName, RegionName, Tag, TeamName};
 use crate::ledger::store::{Dim, SpendQuery};
 use crate::ledger::{Entry, Store};
 use crate::money::Money;
@@ -63,7 +64,12 @@ pub async fn run(args: DemoArgs, settings: Settings, as_json: bool) -> Result<()
     let teams = Teams::mint(&house).await?;
     let gateway = format!("http://{}", house.address);
     let (store, rooms) = (house.store.clone(), house.rooms.clone());
-    println!("listening on {gateway}");
+    // The one JSON document stands alone on standard output.
+    if as_json {
+        eprintln!("listening on {gateway}");
+    } else {
+        println!("listening on {gateway}");
+    }
     let (stop, told) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(house.run(async {
         let _ = told.await;
@@ -90,10 +96,7 @@ pub async fn run(args: DemoArgs, settings: Settings, as_json: bool) -> Result<()
         println!("{:#}", document(&story, &teams));
     } else {
         println!("\n{}", story.text());
-        println!(
-            "Dashboard: {gateway}/dashboard   key: {}",
-            teams.finance.secret.expose()
-        );
+        println!("Key for the dashboard: {}", teams.finance.secret.expose());
         println!("Stop with Ctrl-C.");
     }
     if !story.agreement.holds() {
@@ -146,13 +149,21 @@ fn demonstration_settings(
             key_env: None,
             key_file: Some(key_file),
             base_url: Some(hosts.base_url(host).parse().map_err(Failure::failed)?),
-            regions: Vec::new(),
+            // One emulator stands for all of a host's regions: one of them is enough.
+            regions: match host {
+                EmulatedHost::Bedrock => vec![RegionName::from("eu-north-1")],
+                _ => Vec::new(),
+            },
             confirm: Vec::new(),
         });
     }
-    // The operator's own deployments are of the real hosts: the demonstration leaves them out.
-    settings.catalog.truncate(1);
-    settings.catalog.push(deployments);
+    // The operator's own files are of the real hosts: the demonstration leaves them out.
+    let catalog = folder.join("catalog");
+    std::fs::create_dir_all(catalog.join("calendars")).map_err(Failure::failed)?;
+    for (path, text) in SHIPPED {
+        std::fs::write(catalog.join(path), text).map_err(Failure::failed)?;
+    }
+    settings.catalog = vec![catalog, deployments];
     settings.data = folder.join("data");
     settings.database_url = Some(format!(
         "sqlite:{}",

@@ -454,28 +454,3 @@ impl Figures for Sample {
         })
     }
 }
-
-/// For a browser: `TOLLGATE_PREVIEW=127.0.0.1:8790 cargo test -p tollgate --lib preview -- --ignored`.
-#[tokio::test]
-#[ignore = "serves the sample pages until stopped"]
-async fn preview() {
-    let address = std::env::var("TOLLGATE_PREVIEW").unwrap_or_else(|_| "127.0.0.1:8790".to_owned());
-    let mut sample = Sample::new();
-    if std::env::var("TOLLGATE_PREVIEW_ALARMS").is_ok() {
-        sample.in_spool = 3;
-        if let Some(last) = sample.rows.last_mut() {
-            last.unpriced = 2;
-        }
-        sample.entries[2].price = Price::Unpriced;
-        sample.entries[1].payer.team =
-            "a\u{202E}b <script>alert(1)</script> of a very long name that goes on".into();
-    }
-    let listener = tokio::net::TcpListener::bind(&address)
-        .await
-        .expect("the address is free");
-    println!(
-        "listening on http://{}",
-        listener.local_addr().expect("an address")
-    );
-    axum::serve(listener, sample.serve()).await.expect("serves");
-}
