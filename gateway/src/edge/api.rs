@@ -30,7 +30,6 @@ static OPENAI_CHAT: Surface = Surface {
 };
 
 /// What the endpoints rest on.
-#[derive(Clone)]
 pub struct Edge {
     rooms: Arc<Rooms>,
     line: Line,
@@ -70,10 +69,10 @@ pub fn router(edge: Edge) -> Router {
         .route("/metrics", get(metrics))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nowhere)
-        .with_state(edge)
+        .with_state(Arc::new(edge))
 }
 
-async fn chat(State(edge): State<Edge>, request: Request) -> Response {
+async fn chat(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let arrival = edge.arrival(request);
     let id = arrival.id;
     match edge.line.clone().oneshot(arrival).await {
@@ -82,7 +81,7 @@ async fn chat(State(edge): State<Edge>, request: Request) -> Response {
     }
 }
 
-async fn route(State(edge): State<Edge>, request: Request) -> Response {
+async fn route(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let arrival = edge.arrival(request);
     let id = arrival.id;
     match edge.route.clone().oneshot(arrival).await {
@@ -148,7 +147,7 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 }
 
 /// Models that a caller of this key can ask for now.
-async fn models(State(edge): State<Edge>, request: Request) -> Response {
+async fn models(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let id = RequestId::new();
     if let Err(refusal) = authenticated(&edge.rooms, request.headers()).await {
         return refused(id, &refusal);
@@ -166,7 +165,11 @@ async fn models(State(edge): State<Edge>, request: Request) -> Response {
     )
 }
 
-async fn model(State(edge): State<Edge>, Path(name): Path<String>, request: Request) -> Response {
+async fn model(
+    State(edge): State<Arc<Edge>>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Response {
     let id = RequestId::new();
     if let Err(refusal) = authenticated(&edge.rooms, request.headers()).await {
         return refused(id, &refusal);
@@ -184,7 +187,7 @@ fn card(name: &str) -> serde_json::Value {
 }
 
 /// Whether requests can be served: the keys are known and the ledger takes entries.
-async fn ready(State(edge): State<Edge>) -> Response {
+async fn ready(State(edge): State<Arc<Edge>>) -> Response {
     let status = edge.rooms.ledger.status();
     if status.bytes >= status.limit_bytes {
         let why = "the spool is full: the database has taken nothing for too long\n";
@@ -197,7 +200,7 @@ async fn ready(State(edge): State<Edge>) -> Response {
     "ready\n".into_response()
 }
 
-async fn metrics(State(edge): State<Edge>) -> Response {
+async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
     let (rooms, status) = (&edge.rooms, edge.rooms.ledger.status());
     let cell = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     rooms.metrics.spool_unshipped.set(cell(status.unshipped));

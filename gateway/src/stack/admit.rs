@@ -121,8 +121,7 @@ impl<S> Admit<S> {
 
 impl<S, T> Service<Known> for Admit<S>
 where
-    S: Service<Admitted, Response = T, Error = Refusal>,
-    S::Future: Send + 'static,
+    S: Service<Admitted, Response = T, Error = Refusal, Future = Outcome<T>>,
     T: Send + 'static,
 {
     type Response = T;
@@ -136,7 +135,7 @@ where
     fn call(&mut self, known: Known) -> Self::Future {
         let key = known.principal.payer.key;
         match self.rooms.admission.admit(key, &self.rooms.limits) {
-            Ok(permit) => Box::pin(self.inner.call(Admitted { known, permit })),
+            Ok(permit) => self.inner.call(Admitted { known, permit }),
             Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
         }
     }

@@ -26,8 +26,7 @@ impl<S> Authenticate<S> {
 
 impl<S, T> Service<Arrival> for Authenticate<S>
 where
-    S: Service<Known, Response = T, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S: Service<Known, Response = T, Error = Refusal, Future = Outcome<T>> + Clone + Send + 'static,
     T: Send + 'static,
 {
     type Response = T;
@@ -45,7 +44,7 @@ where
         };
         match found {
             Find::Found(caller) => match permitted(caller, arrival) {
-                Ok(known) => Box::pin(self.inner.call(known)),
+                Ok(known) => self.inner.call(known),
                 Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
             },
             // A key made a moment ago, here or at another replica: the store knows.

@@ -30,8 +30,7 @@ impl<S> Certify<S> {
 
 impl<S, T> Service<Asked> for Certify<S>
 where
-    S: Service<Certified, Response = T, Error = Refusal>,
-    S::Future: Send + 'static,
+    S: Service<Certified, Response = T, Error = Refusal, Future = Outcome<T>>,
     T: Send + 'static,
 {
     type Response = T;
@@ -44,7 +43,7 @@ where
 
     fn call(&mut self, asked: Asked) -> Self::Future {
         match certify(asked, self.rooms.sites.load_full()) {
-            Ok(certified) => Box::pin(self.inner.call(certified)),
+            Ok(certified) => self.inner.call(certified),
             Err(refusal) => Box::pin(std::future::ready(Err(refusal))),
         }
     }

@@ -29,8 +29,10 @@ impl<S> Reserve<S> {
 
 impl<S, T> Service<Certified> for Reserve<S>
 where
-    S: Service<Reserved, Response = T, Error = Refusal> + Clone + Send + 'static,
-    S::Future: Send + 'static,
+    S: Service<Reserved, Response = T, Error = Refusal, Future = Outcome<T>>
+        + Clone
+        + Send
+        + 'static,
     T: Send + 'static,
 {
     type Response = T;
@@ -43,11 +45,11 @@ where
 
     fn call(&mut self, certified: Certified) -> Self::Future {
         let Some(budget) = certified.asked.principal.budget else {
-            return Box::pin(self.inner.call(Reserved {
+            return self.inner.call(Reserved {
                 bound: certified.asked.request.max_output,
                 hold: None,
                 certified,
-            }));
+            });
         };
         let (rooms, mut inner) = (self.rooms.clone(), self.inner.clone());
         Box::pin(async move {
