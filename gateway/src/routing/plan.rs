@@ -63,6 +63,8 @@ pub struct Plan {
     pub rejected: Vec<Lack>,
     /// The earliest instant at which a resting backend may be asked again.
     pub retry_at: Option<Timestamp>,
+    /// An account that may serve it has all the requests in flight that it may have.
+    pub full: bool,
 }
 
 /// Ranks the candidates by expected cost, ties by name: the same inputs give the same plan.
@@ -88,6 +90,7 @@ pub fn plan(question: Question<'_>, candidates: &[Candidate<'_>], workload: &Wor
             }
             Health::Full => {
                 reject("its account has no request left to run at once".to_owned());
+                plan.full = true;
                 continue;
             }
         }

@@ -199,8 +199,7 @@ where
             .plan
             .retry_at
             .and_then(|until| Duration::try_from(until.duration_since(now)).ok());
-        let full = rejected.iter().any(|lack| lack.reason.contains("at once"));
-        if wait.is_some() || full {
+        if wait.is_some() || self.planned.plan.full {
             return Refusal::new(
                 Code::NoBackend,
                 "no allowed backend takes requests now; try again after the time that Retry-After gives",

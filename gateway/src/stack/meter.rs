@@ -453,38 +453,35 @@ async fn streamed(
     let mut begun = Vec::new();
     let mut size = 0;
     let why = loop {
-        match timeout_at(deadline, upstream.frame()).await {
-            Err(_) => break Setback::TimedOut(open.rooms().limits.first_byte_timeout),
+        let frame = match timeout_at(deadline, upstream.frame()).await {
+            Err(_) => break Some(Setback::TimedOut(open.rooms().limits.first_byte_timeout)),
+            Ok(Some(Err(error))) => {
+                break Some(Setback::Broken(format!("its stream broke off: {error}")));
+            }
             Ok(None) => {
                 begun.extend(sight.end());
-                if sight.report().events > 0 {
-                    break Setback::NotAnAnswer("");
-                }
-                break Setback::NotAnAnswer("its stream ended before any data");
+                break (sight.report().events == 0)
+                    .then_some(Setback::NotAnAnswer("its stream ended before any data"));
             }
-            Ok(Some(Err(error))) => {
-                break Setback::Broken(format!("its stream broke off: {error}"));
-            }
-            Ok(Some(Ok(frame))) => {
-                let Ok(data) = frame.into_data() else {
-                    continue;
-                };
-                size += data.len();
-                begun.extend(sight.take(data));
-                if sight.report().events > 0 || sight.report().done {
-                    break Setback::NotAnAnswer("");
-                }
-                if size > PREAMBLE_BYTES {
-                    break Setback::NotAnAnswer("its stream brings no data");
-                }
-            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        size += data.len();
+        begun.extend(sight.take(data));
+        if sight.report().events > 0 {
+            break None;
+        }
+        if sight.report().done || size > PREAMBLE_BYTES {
+            break Some(Setback::NotAnAnswer("its stream brings no data"));
         }
     };
     if let Some(error) = sight.report().error.clone() {
         open.settle(Outcome::Refused, Usage::default(), CountedBy::Nothing);
         return Err(Setback::GaveUp(error));
     }
-    if sight.report().events == 0 {
+    if let Some(why) = why {
         let (outcome, usage, counted) = match &why {
             Setback::TimedOut(_) => (
                 Outcome::TimedOut,
