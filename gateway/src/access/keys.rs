@@ -20,7 +20,7 @@ pub enum AccessError {
     NoSuchKey(KeyId),
     #[error("key {0} is revoked: create a new one")]
     Revoked(KeyId),
-    #[error("`{0}` cannot be a tag: write letters, digits, `-`, `_` or `.`")]
+    #[error("`{0}` cannot be a tag: write letters, digits, `-`, `_`, `.` or `:`")]
     NotATag(String),
     #[error("a budget of {0} is more than the ledger can hold ($9.2 million)")]
     BudgetTooLarge(Budget),
@@ -248,7 +248,7 @@ fn budget_cell(budget: Budget) -> Result<i64, AccessError> {
 
 /// Sorted, without repetitions, comma separated: so a tag can hold no comma.
 fn join_tags(tags: &[Tag]) -> Result<String, AccessError> {
-    let fits = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let fits = |character: char| character.is_ascii_alphanumeric() || "-_.:".contains(character);
     let mut names: Vec<&str> = tags.iter().map(Tag::as_str).collect();
     if let Some(wrong) = names
         .iter()

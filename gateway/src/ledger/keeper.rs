@@ -149,6 +149,15 @@ impl Ledger {
             })
     }
 
+    /// Ends as a process that is killed does: nothing drained, nothing told.
+    #[cfg(test)]
+    pub(super) async fn die(self) {
+        let shipper = self.inner.shipper.lock().take().expect("it lives");
+        shipper.abort();
+        // Cancelled, as it should be.
+        let _ = shipper.await;
+    }
+
     /// Stops shipping, syncs the spool and lets go of its folder. To be called last: what any clone
     /// writes afterwards is shipped only at the next start.
     pub async fn close(self) {

@@ -12,6 +12,8 @@ pub(crate) mod sample;
 mod shipper;
 pub mod spool;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 pub use entry::{Entry, Outcome, Payer, Place, Price};
 pub use keeper::{Ledger, LedgerError, NotDrained, Status};

@@ -68,6 +68,18 @@ pub(crate) fn entry(n: u32) -> Entry {
     }
 }
 
+/// The same entry before anything of it is known but an estimate.
+pub(crate) fn intent_of(entry: &Entry) -> Entry {
+    Entry {
+        first_byte: None,
+        ended: entry.started,
+        host_request: None,
+        counted_by: CountedBy::Estimated,
+        outcome: Outcome::Lost,
+        ..entry.clone()
+    }
+}
+
 /// Any entry that a spool takes: instants to the microsecond, amounts within a cell, no NUL.
 pub(crate) fn any_entry() -> impl Strategy<Value = Entry> {
     let text = "[^\u{0}]{0,24}";

@@ -207,7 +207,6 @@ impl Shipper {
     }
 
     async fn pause(&self, pause: Duration) {
-        // Between half of it and all of it, so that many gateways do not come back at once.
         // Between half of it and all of it, so that replicas do not come back in step.
         let half = pause / 2;
         let pause = half + half * (getrandom::u32().unwrap_or(u32::MAX) >> 24) / 256;

@@ -76,6 +76,16 @@ impl StoreError {
 }
 
 impl Store {
+    /// From now on it takes and says nothing, as a database that is down.
+    #[cfg(test)]
+    pub(crate) async fn hang_up(&self) {
+        self.pool.close().await;
+        match &self.writer {
+            Writer::Sqlite(pool) => pool.close().await,
+            Writer::Postgres(pool) => pool.close().await,
+        }
+    }
+
     pub(crate) fn pool(&self) -> &AnyPool {
         &self.pool
     }
