@@ -11,10 +11,9 @@ import pathlib
 import subprocess
 import tomllib
 
+import chinese_calendar
+import holidays
 import pytest
-
-chinese_calendar = pytest.importorskip("chinese_calendar")
-holidays = pytest.importorskip("holidays")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("TOLLGATE_BIN", ROOT / "target/release/tollgate"))

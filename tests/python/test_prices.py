@@ -11,9 +11,8 @@ import pathlib
 import subprocess
 from decimal import Decimal
 
+import genai_prices
 import pytest
-
-genai_prices = pytest.importorskip("genai_prices")
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("TOLLGATE_BIN", ROOT / "target/release/tollgate"))
