@@ -424,11 +424,10 @@ mod tests {
         }
 
         #[test]
-        fn a_shortened_entry_is_refused(entry in sample::any_entry(), keep in 0.0..1.0_f64) {
+        fn a_shortened_entry_is_refused(entry in sample::any_entry(), keep in any::<proptest::sample::Index>()) {
             let mut bytes = Vec::new();
             encode(Kind::Settled, &entry, &mut bytes).expect("an entry of usual size");
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let keep = (bytes.len() as f64 * keep) as usize;
+            let keep = keep.index(bytes.len());
             prop_assert!(decode(&bytes[..keep], &mut Texts::default()).is_err());
         }
     }
