@@ -570,3 +570,36 @@ async fn told_to_stop_it_ends_what_it_began_and_books_it() {
         "{row:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promise_2_an_entry_that_the_database_refuses_is_an_alarm_that_operators_see() {
+    let host = Upstream::start().await;
+    let gateway = Setup::default()
+        .host(MockHost::new("mockhost", &host))
+        .start()
+        .await;
+    let caller = gateway.caller().await;
+    let alarms = async || {
+        let text = caller.get("/metrics").await.text;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("tollgate_entries_refused "));
+        line.expect("the metric is there").to_owned()
+    };
+    assert_eq!(alarms().await, "0");
+    ask(&caller, 1).await;
+    agree(&gateway, &host).await;
+    gateway
+        .ledger()
+        .execute(
+            "CREATE TRIGGER picky BEFORE INSERT ON entry \
+             BEGIN SELECT RAISE(ABORT, 'this database takes nothing'); END",
+        )
+        .await
+        .expect("a trigger");
+    ask(&caller, 1).await;
+    until("the alarm", || async {
+        (alarms().await == "1").then_some(())
+    })
+    .await;
+}

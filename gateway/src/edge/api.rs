@@ -16,7 +16,9 @@ use tower::ServiceExt;
 use super::surfaces::openai_chat;
 use crate::chat::{Code, Refusal};
 use crate::id::RequestId;
-use crate::stack::{self, Answer, Arrival, Content, Line, Rooms, Route, Surface, authenticated};
+use crate::stack::{
+    self, Answer, Arrival, Content, Line, LineTo, Rooms, Route, Surface, authenticated,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const BACKEND: HeaderName = HeaderName::from_static("x-tollgate-backend");
@@ -33,7 +35,7 @@ static OPENAI_CHAT: Surface = Surface {
 pub struct Edge {
     rooms: Arc<Rooms>,
     line: Line,
-    route: tower::util::BoxCloneSyncService<Arrival, Route, Refusal>,
+    route: LineTo<Route>,
 }
 
 impl Edge {
@@ -206,6 +208,8 @@ async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
     rooms.metrics.spool_unshipped.set(cell(status.unshipped));
     rooms.metrics.spool_bytes.set(cell(status.bytes));
     rooms.metrics.open_attempts.set(cell(status.open));
+    rooms.metrics.refused.set(cell(status.refused));
+    rooms.metrics.damaged.set(cell(status.damaged));
     rooms
         .metrics
         .in_flight

@@ -31,6 +31,9 @@ pub struct Metrics {
     pub spool_unshipped: IntGauge,
     pub spool_bytes: IntGauge,
     pub open_attempts: IntGauge,
+    /// Each is an alarm: it is in no sum until somebody deals with it.
+    pub refused: IntGauge,
+    pub damaged: IntGauge,
 }
 
 /// The counters of one host and model, looked up once.
@@ -148,6 +151,14 @@ impl Metrics {
             open_attempts: gauge(
                 "tollgate_attempts_open",
                 "Attempts opened and not yet settled.",
+            ),
+            refused: gauge(
+                "tollgate_entries_refused",
+                "Entries that the database refused: kept beside the spool, and in no sum.",
+            ),
+            damaged: gauge(
+                "tollgate_spool_damaged",
+                "Damaged stretches found in the spool, kept beside it.",
             ),
             first_byte,
             seconds,
