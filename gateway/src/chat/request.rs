@@ -55,6 +55,9 @@ pub struct Original {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     OpenaiChat,
+    OpenaiCompletions,
+    OpenaiResponses,
+    Anthropic,
 }
 
 /// Byte ranges of values in the body; `None` where the field is absent.

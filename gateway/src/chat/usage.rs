@@ -125,7 +125,11 @@ impl CountedBy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
     Stop,
+    /// At one of the caller's stop strings; hosts of the OpenAI dialect do not tell it from `Stop`.
+    StopString,
     Length,
+    /// The context window is full.
+    WindowFull,
     ToolCalls,
     ContentFilter,
     /// The host gave up although it answered 200 (`insufficient_system_resource`, `error`).
