@@ -124,6 +124,9 @@ pub struct Limits {
     pub drain_cost: Money,
     #[serde(deserialize_with = "duration")]
     pub drain_time: Duration,
+    /// How much of a stream is remembered while it runs, so that another host can go on when one
+    /// breaks off; longer ones end with an error instead.
+    pub resume_bytes: usize,
     /// Output reserved, and asked for, when a key has a hard budget and the caller sets no bound.
     pub assumed_output: u64,
     /// How long running requests may take to end when the gateway is told to stop.
@@ -149,6 +152,7 @@ impl Default for Limits {
             retry_wait: Duration::from_secs(2),
             drain_cost: Money::from_picodollars(20_000_000_000),
             drain_time: Duration::from_secs(120),
+            resume_bytes: 4 << 20,
             assumed_output: 32_768,
             shutdown_time: Duration::from_secs(60),
         }

@@ -30,6 +30,8 @@ pub struct Call {
     /// Sent as `x-request-id`, so that a host's record leads to the ledger's entry.
     pub id: EntryId,
     pub body: Frames,
+    /// What the wire adds to the headers of every request.
+    pub headers: HeaderMap,
     pub stream: bool,
 }
 
@@ -102,7 +104,8 @@ impl Service<Call> for Transport {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let mut headers = HeaderMap::with_capacity(8);
+        let mut headers = call.headers;
+        headers.reserve(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let accept = if call.stream {
             "text/event-stream"

@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::error::{CatalogError, Problem};
 use super::form::{CalendarForm, ExtensionForm, HostForm, Kind, NamesForm};
-use super::host::{Rows, certifications, endpoints, grants, host, offers};
+use super::host::{Rows, certifications, endpoints, grants, host, offers, quirks};
 use super::page::{Desk, Page, Place};
 use super::resolve::nearest;
 use super::tariff::Calendars;
@@ -244,11 +244,14 @@ fn hosts(
     for (page, form) in extensions {
         let place = desk.place(page, &form.extends);
         let name = form.extends.get_ref().as_str();
-        let Some((_, _, rows)) = hosts.get_mut(name) else {
+        let Some((host, _, rows)) = hosts.get_mut(name) else {
             let near = nearest(name, hosts.keys().map(HostName::as_str));
             desk.reject(place, format!("there is no host `{name}` to extend: write {}, or define it with `host = \"{name}\"`", any_of(&near)));
             continue;
         };
+        if let Some(form) = form.quirks {
+            host.quirks = quirks(form);
+        }
         rows.push(Rows {
             page,
             endpoints: form.endpoint,

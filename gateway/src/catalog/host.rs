@@ -10,11 +10,13 @@ use url::Url;
 use super::assemble::model_of;
 use super::form::{
     AuthForm, AuthKind, Capability, CertificationForm, EndpointForm, GrantForm, HostForm, OfferForm,
+    QuirksForm,
 };
 use super::page::{Desk, Place};
 use super::tariff::{Calendars, spans_meet, tariffs};
 use super::{
     Auth, CacheRules, Capabilities, Certification, Endpoint, Grant, Host, Model, Offer, Quirks,
+    ThinkingWords,
 };
 use crate::chat::Tokens;
 use crate::id::{HostName, ModelName, RegionName, Tag};
@@ -44,11 +46,7 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         auth,
         bills_at: form.bills_at,
         bills_at_note: form.bills_at_note.as_deref().map(Arc::from),
-        quirks: Quirks {
-            max_tokens_field: form.quirks.max_tokens_field.as_deref().map(Arc::from),
-            no_stream_options: form.quirks.no_stream_options,
-            max_tokens_excludes_thinking: form.quirks.max_tokens_excludes_thinking,
-        },
+        quirks: quirks(form.quirks),
         cache,
         endpoints: Vec::new(),
         offers: Vec::new(),
@@ -64,6 +62,31 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         grants: form.grant,
     };
     (host, rows)
+}
+
+pub(super) fn quirks(form: QuirksForm) -> Quirks {
+    Quirks {
+        max_tokens_field: form.max_tokens_field.as_deref().map(Arc::from),
+        no_stream_options: form.no_stream_options,
+        max_tokens_excludes_thinking: form.max_tokens_excludes_thinking,
+        thinking: ThinkingWords {
+            off: form.thinking.off,
+            high: form.thinking.high,
+            max: form.thinking.max,
+        },
+        says_reasoning: form.says_reasoning,
+        history_reasoning: form.history_reasoning,
+        lost_reasoning: form.lost_reasoning.as_str().into(),
+        forced_tools_need_thinking_off: form.forced_tools_need_thinking_off,
+        string_content: form.string_content,
+        most_stops: form.most_stops,
+        tenant_field: form.tenant_field.as_deref().map(Arc::from),
+        fields: form.fields,
+        headers: form.headers,
+        refused_fields: form.refused_fields.iter().map(|field| field.as_str().into()).collect(),
+        continues: form.continues,
+        continues_at: form.continues_at,
+    }
 }
 
 fn auth(desk: &mut Desk, page: usize, written: &Spanned<AuthForm>) -> Auth {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::scan::{Member, Seen};
 use super::{Frames, Tokens};
 
 /// What a caller asks, whatever the dialect.
@@ -17,6 +18,12 @@ pub struct Request {
     pub choices: u32,
     pub needs: Needs,
     pub effort: Effort,
+    /// What stands in the turns, as far as a scan can tell.
+    pub seen: Seen,
+    /// The stored answer that this request goes on from.
+    pub follows: Option<String>,
+    /// The answer is to be stored, for later requests to go on from.
+    pub keep: bool,
     pub original: Original,
 }
 
@@ -69,8 +76,17 @@ pub struct Spans {
     pub stream_options: Option<Range<usize>>,
     /// The field that bounds the output, by whichever name the caller used.
     pub max_output: Option<(MaxField, Range<usize>)>,
+    /// All members, in order.
+    pub members: Vec<Member>,
     /// Bytes of the prompt: messages, tools and schemas.
     pub prompt_bytes: usize,
+}
+
+impl Request {
+    /// Turns in which something was called come without the thinking that led there.
+    pub fn owes_reasoning(&self) -> bool {
+        self.seen.calls > self.seen.reasoning
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,8 @@ pub enum Malformed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub key: String,
+    /// Where the key's opening quote stands.
+    pub start: usize,
     pub value: Range<usize>,
 }
 
@@ -40,8 +42,20 @@ pub struct Member {
 #[derive(Clone, Debug, Default)]
 pub struct Object {
     pub members: Vec<Member>,
-    /// A key `image_url`, or a `"type"` of that name, stands somewhere below the top level.
-    pub has_image: bool,
+    pub seen: Seen,
+}
+
+/// Keys below the top level that routing cares for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// `image_url`.
+    pub image: bool,
+    /// How often `tool_calls` stands there: turns in which something was called.
+    pub calls: u32,
+    /// How often `reasoning_content` does.
+    pub reasoning: u32,
+    /// A string `developer`: most likely a role that only OpenAI knows.
+    pub developer: bool,
 }
 
 /// Walks the whole object and returns its members in order.
@@ -64,14 +78,19 @@ pub fn object(frames: &Frames) -> Result<Object, Malformed> {
             if found.members.len() == FIELD_LIMIT {
                 return Err(Malformed::TooManyFields);
             }
+            let at = key.start;
             let key = decode_key(frames, key)?;
             cursor.skip_space();
             cursor.expect(b':')?;
             cursor.skip_space();
             let start = cursor.position();
-            cursor.value(&mut found.has_image)?;
+            cursor.value(&mut found.seen)?;
             let value = start..cursor.position();
-            found.members.push(Member { key, value });
+            found.members.push(Member {
+                key,
+                start: at,
+                value,
+            });
             cursor.skip_space();
             match cursor.next()? {
                 b',' => {}
@@ -191,7 +210,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Any value, nested ones too, without recursion.
-    fn value(&mut self, has_image: &mut bool) -> Result<(), Malformed> {
+    fn value(&mut self, seen: &mut Seen) -> Result<(), Malformed> {
         // One bit a level: whether it is an object.
         let mut levels: [bool; DEPTH_LIMIT] = [false; DEPTH_LIMIT];
         let mut depth = 0;
@@ -213,13 +232,16 @@ impl<'a> Cursor<'a> {
                         depth -= 1;
                     } else {
                         if open == b'{' {
-                            self.key(has_image)?;
+                            self.key(seen)?;
                         }
                         continue;
                     }
                 }
                 b'"' => {
-                    self.string()?;
+                    let text = self.string()?;
+                    if text.len() == 11 && &*self.frames.slice(text) == b"\"developer\"" {
+                        seen.developer = true;
+                    }
                 }
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
@@ -238,7 +260,7 @@ impl<'a> Cursor<'a> {
                     b',' => {
                         self.skip_space();
                         if in_object {
-                            self.key(has_image)?;
+                            self.key(seen)?;
                         }
                         break;
                     }
@@ -250,11 +272,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn key(&mut self, has_image: &mut bool) -> Result<(), Malformed> {
+    fn key(&mut self, seen: &mut Seen) -> Result<(), Malformed> {
         const IMAGE: &[u8] = b"\"image_url\"";
+        const CALLS: &[u8] = b"\"tool_calls\"";
+        const REASONING: &[u8] = b"\"reasoning_content\"";
         let key = self.string()?;
-        if key.len() == IMAGE.len() && &*self.frames.slice(key) == IMAGE {
-            *has_image = true;
+        // Nearly every key is told apart by its length alone.
+        if matches!(key.len(), 11 | 12 | 19) {
+            match &*self.frames.slice(key) {
+                IMAGE => seen.image = true,
+                CALLS => seen.calls = seen.calls.saturating_add(1),
+                REASONING => seen.reasoning = seen.reasoning.saturating_add(1),
+                _ => {}
+            }
         }
         self.skip_space();
         self.expect(b':')
@@ -383,12 +413,12 @@ mod tests {
             assert!(
                 object(&frames(with.to_string().as_bytes(), every))
                     .expect("valid")
-                    .has_image
+                    .seen.image
             );
             assert!(
                 !object(&frames(without.to_string().as_bytes(), every))
                     .expect("valid")
-                    .has_image
+                    .seen.image
             );
         }
     }

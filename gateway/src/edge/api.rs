@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::surfaces::openai_chat;
+use super::surfaces::{ANTHROPIC, CHAT, COMPLETIONS, RESPONSES, openai_chat};
 use crate::chat::{Code, Refusal};
 use crate::id::RequestId;
 use crate::stack::{
@@ -24,12 +24,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const BACKEND: HeaderName = HeaderName::from_static("x-tollgate-backend");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost");
-
-static OPENAI_CHAT: Surface = Surface {
-    name: "openai_chat",
-    read: openai_chat::read,
-    stream_error: openai_chat::stream_error,
-};
 
 /// What the endpoints rest on.
 pub struct Edge {
@@ -47,12 +41,12 @@ impl Edge {
         }
     }
 
-    fn arrival(&self, request: Request) -> Arrival {
+    fn arrival(&self, surface: &'static dyn Surface, request: Request) -> Arrival {
         let (parts, body) = request.into_parts();
         Arrival {
             id: RequestId::new(),
             at: self.rooms.clock.now(),
-            surface: &OPENAI_CHAT,
+            surface,
             headers: parts.headers,
             body,
         }
@@ -62,7 +56,10 @@ impl Edge {
 /// All endpoints for programs.
 pub fn router(edge: Edge) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(chat))
+        .route("/v1/chat/completions", post(|edge, asked| ask(edge, CHAT, asked)))
+        .route("/v1/completions", post(|edge, asked| ask(edge, COMPLETIONS, asked)))
+        .route("/v1/responses", post(|edge, asked| ask(edge, RESPONSES, asked)))
+        .route("/v1/messages", post(|edge, asked| ask(edge, ANTHROPIC, asked)))
         .route("/v1/route", post(route))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
@@ -74,21 +71,25 @@ pub fn router(edge: Edge) -> Router {
         .with_state(Arc::new(edge))
 }
 
-async fn chat(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let arrival = edge.arrival(request);
+async fn ask(
+    State(edge): State<Arc<Edge>>,
+    surface: &'static dyn Surface,
+    request: Request,
+) -> Response {
+    let arrival = edge.arrival(surface, request);
     let id = arrival.id;
     match edge.line.clone().oneshot(arrival).await {
         Ok(answer) => answered(id, answer),
-        Err(refusal) => refused(id, &refusal),
+        Err(refusal) => refused(surface, id, &refusal),
     }
 }
 
 async fn route(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let arrival = edge.arrival(request);
+    let arrival = edge.arrival(CHAT, request);
     let id = arrival.id;
     match edge.route.clone().oneshot(arrival).await {
         Ok(route) => json_body(id, StatusCode::OK, json!(route).to_string().into()),
-        Err(refusal) => refused(id, &refusal),
+        Err(refusal) => refused(CHAT, id, &refusal),
     }
 }
 
@@ -96,7 +97,7 @@ fn answered(id: RequestId, answer: Answer) -> Response {
     let mut response = match answer.content {
         Content::Whole(body) => json_body(id, StatusCode::OK, body),
         Content::Stream(stream) => {
-            let mut response = Response::new(Body::new(*stream));
+            let mut response = Response::new(stream);
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -114,10 +115,10 @@ fn answered(id: RequestId, answer: Answer) -> Response {
     response
 }
 
-fn refused(id: RequestId, refusal: &Refusal) -> Response {
-    let status =
-        StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json_body(id, status, openai_chat::error_body(refusal));
+fn refused(surface: &dyn Surface, id: RequestId, refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(surface.error_status(refusal.code))
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json_body(id, status, surface.error_body(refusal));
     if refusal.attempts > 0 {
         response
             .headers_mut()
@@ -152,7 +153,7 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 async fn models(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let id = RequestId::new();
     if let Err(refusal) = authenticated(&edge.rooms, request.headers()).await {
-        return refused(id, &refusal);
+        return refused(CHAT, id, &refusal);
     }
     let sites = edge.rooms.sites.load();
     let data: Vec<serde_json::Value> = sites
@@ -174,12 +175,12 @@ async fn model(
 ) -> Response {
     let id = RequestId::new();
     if let Err(refusal) = authenticated(&edge.rooms, request.headers()).await {
-        return refused(id, &refusal);
+        return refused(CHAT, id, &refusal);
     }
     let sites = edge.rooms.sites.load();
     match sites.catalog.resolve(&name, edge.rooms.clock.now()) {
         Ok(_) => json_body(id, StatusCode::OK, card(&name).to_string().into()),
-        Err(unknown) => refused(id, &Refusal::new(Code::NotFound, unknown.to_string())),
+        Err(unknown) => refused(CHAT, id, &Refusal::new(Code::NotFound, unknown.to_string())),
     }
 }
 
@@ -220,13 +221,14 @@ async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
 
 async fn wrong_method() -> Response {
     let refusal = Refusal::new(Code::InvalidRequest, "this path does not take this method");
-    let mut response = refused(RequestId::new(), &refusal);
+    let mut response = refused(CHAT, RequestId::new(), &refusal);
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     response
 }
 
 async fn nowhere() -> Response {
     refused(
+        CHAT,
         RequestId::new(),
         &Refusal::new(
             Code::NotFound,

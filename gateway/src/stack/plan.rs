@@ -1,7 +1,7 @@
 //! Plan: the allowed backends ranked by what this request is expected to cost there now. All the
 //! thinking is in `routing`; here its inputs are gathered.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
@@ -68,6 +68,8 @@ where
             asked: certified.asked,
             bound,
             plan,
+            conversation: OnceLock::new(),
+            history: self.rooms.history.clone(),
             spending,
         })
     }

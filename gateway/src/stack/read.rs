@@ -11,11 +11,15 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use tower::Service;
 
+use super::once::named;
 use super::passage::{Admitted, Asked, MAX_COST, TAGS};
+use super::surface::Earlier;
 use super::{Outcome, Rooms};
-use crate::chat::{Code, Frames, Refusal};
+use crate::access::Principal;
+use crate::chat::{Code, Frames, Refusal, Request};
 use crate::id::Tag;
 use crate::money::Money;
+use crate::time::Timestamp;
 
 /// More demands than this is no request.
 const TAG_LIMIT: usize = 32;
@@ -57,7 +61,9 @@ where
             let tags = demands(&arrival.headers, &known.principal.tags)?;
             let max_cost = max_cost(&arrival.headers)?;
             let frames = frames(arrival.body, limit, rooms.limits.read_timeout).await?;
-            let request = (arrival.surface.read)(frames)?;
+            let named = named(&arrival.headers, &frames)?;
+            let request = arrival.surface.read(frames)?;
+            let earlier = earlier(&rooms, &known.principal, &request, arrival.at)?;
             inner
                 .call(Asked {
                     id: arrival.id,
@@ -66,12 +72,43 @@ where
                     principal: known.principal,
                     _permit: permit,
                     request,
+                    earlier,
+                    named,
                     tags,
                     max_cost,
                 })
                 .await
         })
     }
+}
+
+/// What is known of the conversation beside the request.
+fn earlier(
+    rooms: &Rooms,
+    principal: &Principal,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Earlier, Refusal> {
+    let organisation = &principal.payer.organisation;
+    let turns = match &request.follows {
+        None => Vec::new(),
+        Some(id) => {
+            rooms
+                .history
+                .stored(organisation, id, now)
+                .ok_or_else(|| {
+                    Refusal::invalid(
+                        "previous_response_id",
+                        "no response of this id is stored here; it was never stored, or is forgotten: send the whole conversation",
+                    )
+                })?
+                .turns
+        }
+    };
+    Ok(Earlier {
+        turns,
+        seal: rooms.history.seal(organisation),
+    })
 }
 
 fn check_headers(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {

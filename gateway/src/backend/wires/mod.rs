@@ -2,7 +2,9 @@
 //! a body that is in its dialect already) and hears the host's answer as canonical events. It knows
 //! no surface.
 
+mod dispatch;
 pub mod openai;
+pub mod sse;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -10,7 +12,8 @@ use http::HeaderMap;
 use crate::catalog::Quirks;
 use crate::chat::{Event, Frames, Tokens};
 
-pub use openai::Report;
+pub use dispatch::{body, heard, hearing, passed, passes, plain, plain_passed, refusal, sight};
+pub use openai::{Plain, Report};
 
 /// What is asked of the host beyond what the caller wrote.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +34,8 @@ pub struct Asked<'a> {
 pub struct Outgoing {
     pub body: Frames,
     pub headers: HeaderMap,
+    /// The host is to go on from the middle of an answer, which it may do at another address.
+    pub continues: bool,
 }
 
 /// What this host cannot be asked, in words for the caller.

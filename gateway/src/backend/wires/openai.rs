@@ -1,7 +1,10 @@
-//! The OpenAI-compatible wire: what is edited in a request on its way to a host, and what is read
-//! from the answer on its way back. The answer's bytes stay as the host sent them.
-//! Source: OpenAI's chat completion reference; deviations of hosts are catalog data (`Quirks`).
+//! The OpenAI-compatible wire. A body that is in this dialect passes with a few edits, and its
+//! answer's bytes stay as the host sent them; anything else is written from the conversation (`say`)
+//! and its answer heard as events (`hear`). Source: OpenAI's chat completion reference; deviations of
+//! hosts are catalog data (`Quirks`).
 
+mod hear;
+mod say;
 mod stream;
 mod usage;
 
@@ -10,33 +13,42 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use smallvec::SmallVec;
 
-pub use stream::{Pieces, Report, Sight};
+pub use hear::{Hearing, heard};
+pub use say::body;
+pub use stream::{Pieces, Report, Sight, renamed};
 
-use crate::catalog::Quirks;
-use crate::chat::{Edit, Finish, Frames, MaxField, Request, Tokens, Usage};
+use super::{Asked, Outgoing};
+use crate::catalog::{HistoryReasoning, Quirks};
+use crate::chat::scan::Member;
+use crate::chat::{Edit, Finish, MaxField, Request, Usage};
 use usage::RawUsage;
 
-/// What is asked of the host beyond what the caller wrote.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The host's id for the model.
-    pub model: &'a str,
-    pub quirks: &'a Quirks,
-    /// A bound on the output where the caller gave none and a hard budget needs one.
-    pub bound: Option<Tokens>,
+/// Whether the caller's own body can go to this host with edits in place: its turns need no change.
+pub fn passes(request: &Request, quirks: &Quirks) -> bool {
+    let seen = &request.seen;
+    let turns_can_stay = match quirks.history_reasoning {
+        HistoryReasoning::Required => !request.owes_reasoning(),
+        HistoryReasoning::Accepted => seen.reasoning == 0 || !quirks.says_reasoning,
+        HistoryReasoning::Refused => seen.reasoning == 0,
+    };
+    turns_can_stay
+        && !seen.developer
+        && !(quirks.string_content && seen.calls > 0)
+        && !(quirks.forced_tools_need_thinking_off && request.needs.forced_tools)
+        && say::thinking(request.effort, quirks).is_ok()
 }
 
-/// The caller's body with the host's model id, usage asked for, and the output bound where it is
-/// ours to set. Every other byte is the caller's own.
-pub fn body(request: &Request, asked: Asked<'_>) -> Frames {
-    let spans = &request.original.spans;
+/// The caller's body with the host's model id, usage asked for, the host's own switch for thinking,
+/// who asks, and the output bound where it is ours to set. Every other byte is the caller's own.
+pub fn passed(request: &Request, asked: Asked<'_>) -> Outgoing {
+    let (spans, quirks) = (&request.original.spans, asked.quirks);
     let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
     let mut inserted = String::new();
     edits.push(Edit {
         range: spans.model.clone(),
         with: Bytes::from(quoted(asked.model)),
     });
-    if request.stream && !request.usage_wanted && !asked.quirks.no_stream_options {
+    if request.stream && !request.usage_wanted && !quirks.no_stream_options {
         match &spans.stream_options {
             Some(range) => edits.push(Edit {
                 range: range.clone(),
@@ -45,26 +57,39 @@ pub fn body(request: &Request, asked: Asked<'_>) -> Frames {
             None => inserted.push_str("\"stream_options\":{\"include_usage\":true},"),
         }
     }
+    let mut renamed = false;
     if let (None, Some(bound)) = (&spans.max_output, asked.bound) {
-        let field = asked
-            .quirks
-            .max_tokens_field
-            .as_deref()
-            .unwrap_or("max_tokens");
+        let field = quirks.max_tokens_field.as_deref().unwrap_or("max_tokens");
         inserted.push_str(&format!("{}:{bound},", quoted(field)));
-    } else if let (Some((field, range)), Some(wanted), Some(limit)) = (
+    } else if let (Some((field, _)), Some(wanted), Some(limit)) = (
         &spans.max_output,
-        asked.quirks.max_tokens_field.as_deref(),
+        quirks.max_tokens_field.as_deref(),
         request.max_output,
     ) && wanted != name(*field)
     {
-        // The host knows the bound by its other name: the old field becomes null, the new one is set.
-        edits.push(Edit {
-            range: range.clone(),
-            with: Bytes::from_static(b"null"),
-        });
+        // The host knows the bound by its other name.
+        renamed = true;
         inserted.push_str(&format!("{}:{limit},", quoted(wanted)));
     }
+    let words = say::thinking(request.effort, quirks).ok().flatten();
+    for (name, value) in words.into_iter().flatten() {
+        inserted.push_str(&format!("{}:{value},", quoted(name)));
+    }
+    for (name, value) in &quirks.fields {
+        if !spans.members.iter().any(|member| member.key == *name) {
+            inserted.push_str(&format!("{}:{value},", quoted(name)));
+        }
+    }
+    if let Some(field) = &quirks.tenant_field {
+        inserted.push_str(&format!("{}:{},", quoted(field), quoted(asked.tenant)));
+    }
+    remove(&spans.members, &mut edits, |key| {
+        TENANT_FIELDS.contains(&key)
+            || quirks.tenant_field.as_deref() == Some(key)
+            || (words.is_some() && THINKING_FIELDS.contains(&key))
+            || (renamed && matches!(key, "max_tokens" | "max_completion_tokens"))
+            || quirks.refused_fields.iter().any(|field| **field == *key)
+    });
     if !inserted.is_empty() {
         let at = spans.first_member;
         edits.push(Edit {
@@ -72,7 +97,48 @@ pub fn body(request: &Request, asked: Asked<'_>) -> Frames {
             with: Bytes::from(inserted),
         });
     }
-    request.original.frames.edited(edits)
+    Outgoing {
+        body: request.original.frames.edited(edits),
+        headers: say::headers(quirks),
+        continues: false,
+    }
+}
+
+/// The fields by which hosts are told how much to think.
+pub(super) const THINKING_FIELDS: [&str; 5] = [
+    "thinking",
+    "reasoning_effort",
+    "reasoning",
+    "enable_thinking",
+    "thinking_budget",
+];
+
+/// The fields by which hosts keep tenants apart: ours to set, never the caller's.
+pub(super) const TENANT_FIELDS: [&str; 3] = ["user_id", "prompt_cache_isolation_key", "cache_salt"];
+
+/// Takes members out of an object, with the commas that would be left over.
+fn remove(members: &[Member], edits: &mut SmallVec<[Edit; 4]>, unwanted: impl Fn(&str) -> bool) {
+    let mut at = 0;
+    while at < members.len() {
+        if !unwanted(&members[at].key) {
+            at += 1;
+            continue;
+        }
+        let begin = at;
+        while at < members.len() && unwanted(&members[at].key) {
+            at += 1;
+        }
+        let range = match (members.get(at), begin.checked_sub(1)) {
+            (Some(next), _) => members[begin].start..next.start,
+            (None, Some(before)) => members[before].value.end..members[at - 1].value.end,
+            // All members: a request has a model.
+            (None, None) => return,
+        };
+        edits.push(Edit {
+            range,
+            with: Bytes::new(),
+        });
+    }
 }
 
 fn name(field: MaxField) -> &'static str {
@@ -189,6 +255,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::chat::Tokens;
 
     #[test]
     fn a_plain_answer_is_told_from_what_is_none() {

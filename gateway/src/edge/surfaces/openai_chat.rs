@@ -30,7 +30,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
     let mut reader = Reader {
         frames: &frames,
         needs: Needs {
-            images: object.has_image,
+            images: object.seen.image,
             ..Needs::default()
         },
         model: None,
@@ -67,6 +67,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
             "`messages` is missing; send at least one message",
         ));
     }
+    reader.spans.members = object.members;
     Ok(Request {
         model,
         stream: reader.stream,
@@ -75,6 +76,9 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         choices: reader.choices,
         needs: reader.needs,
         effort: reader.effort,
+        seen: object.seen,
+        follows: None,
+        keep: false,
         original: Original {
             dialect: Dialect::OpenaiChat,
             spans: reader.spans,
@@ -196,18 +200,40 @@ impl Reader<'_> {
                 }
                 let thinking: Option<Thinking> =
                     self.optional(member, "an object with a `type`")?;
-                if thinking.and_then(|thinking| thinking.r#type).as_deref() == Some("disabled") {
-                    self.effort = Effort::Off;
+                match thinking.and_then(|thinking| thinking.r#type).as_deref() {
+                    Some("disabled") => self.effort = Effort::Off,
+                    Some("enabled" | "adaptive") => self.think(),
+                    _ => {}
+                }
+            }
+            "enable_thinking" => match self.optional(member, "true or false")? {
+                Some(true) => self.think(),
+                Some(false) => self.effort = Effort::Off,
+                None => {}
+            },
+            "reasoning" => {
+                #[derive(Deserialize)]
+                struct Reasoning {
+                    enabled: Option<bool>,
+                    effort: Option<String>,
+                }
+                let reasoning: Option<Reasoning> = self.optional(member, "an object")?;
+                if let Some(reasoning) = reasoning {
+                    match (reasoning.enabled, reasoning.effort.as_deref()) {
+                        (Some(false), _) => self.effort = Effort::Off,
+                        (_, Some(word)) => self.effort = effort(word),
+                        (Some(true), None) => self.think(),
+                        (None, None) => {}
+                    }
                 }
             }
             "reasoning_effort" => {
-                let effort: Option<Value> = self.optional(member, "a word such as high")?;
-                self.effort = match effort.as_ref().and_then(Value::as_str) {
-                    Some("none" | "off") => Effort::Off,
-                    Some("max" | "ultra") => Effort::Max,
-                    Some(_) => Effort::High,
-                    None => self.effort,
-                };
+                let word: Option<Value> = self.optional(member, "a word such as high")?;
+                if let Some(word) = word.as_ref().and_then(Value::as_str)
+                    && self.effort != Effort::Off
+                {
+                    self.effort = effort(word);
+                }
             }
             "temperature" | "top_p" | "presence_penalty" | "frequency_penalty" => {
                 let _: Option<f64> = self.optional(member, "a number")?;
@@ -215,6 +241,13 @@ impl Reader<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Thinking is asked for, and how much is said elsewhere or not at all.
+    fn think(&mut self) {
+        if self.effort == Effort::Unsaid {
+            self.effort = Effort::High;
+        }
     }
 
     fn bound_output(&mut self, member: &Member) -> Result<(), Refusal> {
@@ -280,6 +313,15 @@ impl Reader<'_> {
     }
 }
 
+/// The words of all dialects, as DeepSeek maps them: low and medium are high to it.
+pub fn effort(word: &str) -> Effort {
+    match word {
+        "none" | "off" => Effort::Off,
+        "max" | "ultra" => Effort::Max,
+        _ => Effort::High,
+    }
+}
+
 fn wrong(field: &str, what: &str) -> Refusal {
     Refusal::invalid(field, format!("`{field}` must be {what}"))
 }
@@ -288,7 +330,7 @@ fn wrong(field: &str, what: &str) -> Refusal {
 /// the backends considered beside them.
 pub fn error_body(refusal: &Refusal) -> Bytes {
     let kind = match refusal.code {
-        Code::InvalidRequest | Code::TooLarge | Code::NotFound => "invalid_request_error",
+        Code::InvalidRequest | Code::TooLarge | Code::NotFound | Code::Conflict => "invalid_request_error",
         Code::InvalidKey => "authentication_error",
         Code::NoCertifiedBackend | Code::NotAllowed => "permission_error",
         Code::BudgetExceeded => "insufficient_quota",

@@ -67,6 +67,8 @@ pub type Pieces = SmallVec<[Bytes; 2]>;
 #[derive(Debug)]
 pub struct Sight {
     hide_usage: bool,
+    /// `reasoning` becomes `reasoning_content`, the name that callers know.
+    rename: bool,
     /// The beginning of an event whose end has not come.
     pending: BytesMut,
     /// Inside an event too large to be kept: its rest passes unread.
@@ -78,19 +80,29 @@ pub struct Sight {
 enum Verdict {
     Pass,
     Drop,
-    /// These bytes of it become `null`.
-    Blank(Range<usize>),
+    /// These bytes of it become others; in order.
+    Edit(Edits),
 }
+
+type Edits = SmallVec<[(Range<usize>, &'static [u8]); 2]>;
 
 impl Sight {
     /// `hide_usage`: the caller did not ask for it; we did.
     pub fn new(hide_usage: bool) -> Self {
         Sight {
             hide_usage,
+            rename: false,
             pending: BytesMut::new(),
             oversize: false,
             report: Report::default(),
         }
+    }
+
+    /// With the thinking under the name that callers know.
+    #[must_use]
+    pub fn renaming(mut self, rename: bool) -> Self {
+        self.rename = rename;
+        self
     }
 
     pub fn report(&self) -> &Report {
@@ -140,10 +152,12 @@ impl Sight {
                     push(&mut pieces, buffer.slice(passed..event));
                     passed = next;
                 }
-                Verdict::Blank(range) => {
-                    push(&mut pieces, buffer.slice(passed..range.start));
-                    push(&mut pieces, Bytes::from_static(b"null"));
-                    passed = range.end;
+                Verdict::Edit(edits) => {
+                    for (range, with) in edits {
+                        push(&mut pieces, buffer.slice(passed..range.start));
+                        push(&mut pieces, Bytes::from_static(with));
+                        passed = range.end;
+                    }
                 }
             }
             line = next;
@@ -178,8 +192,11 @@ impl Sight {
         for range in data {
             if let Some(found) = self.payload(&buffer[range.clone()]) {
                 verdict = match found {
-                    Verdict::Blank(inner) => {
-                        Verdict::Blank(range.start + inner.start..range.start + inner.end)
+                    Verdict::Edit(mut edits) => {
+                        for (inner, _) in &mut edits {
+                            *inner = range.start + inner.start..range.start + inner.end;
+                        }
+                        Verdict::Edit(edits)
                     }
                     other => other,
                 };
@@ -191,7 +208,8 @@ impl Sight {
     fn payload(&mut self, payload: &[u8]) -> Option<Verdict> {
         if payload == b"[DONE]" {
             self.report.done = true;
-            return None;
+            // After a failure it would make a part look like the whole.
+            return self.failed().then_some(Verdict::Drop);
         }
         self.report.events += 1;
         if self.report.events == 1 {
@@ -199,7 +217,8 @@ impl Sight {
         }
         if payload.starts_with(b"{\"error\"") || payload.starts_with(b"{ \"error\"") {
             self.error(payload);
-            return None;
+            // It is told in the caller's dialect, once nobody else can go on.
+            return self.failed().then_some(Verdict::Drop);
         }
         if let Some(word) = FINISH
             .find(payload)
@@ -208,6 +227,30 @@ impl Sight {
             self.report.finish = Some(finish(std::str::from_utf8(&payload[word]).unwrap_or("")));
         }
         self.count(payload);
+        let usage = self.usage_in(payload);
+        if self.failed() {
+            return Some(Verdict::Drop);
+        }
+        let Some(at) = self.rename.then(|| REASONING.find(payload)).flatten() else {
+            return usage;
+        };
+        let mut edits = Edits::new();
+        edits.push((at..at + 12, b"\"reasoning_content\":"));
+        match usage {
+            Some(Verdict::Drop) => return Some(Verdict::Drop),
+            Some(Verdict::Edit(more)) => edits.extend(more),
+            Some(Verdict::Pass) | None => {}
+        }
+        edits.sort_by_key(|(range, _)| range.start);
+        Some(Verdict::Edit(edits))
+    }
+
+    /// The host said that it will not complete the answer.
+    fn failed(&self) -> bool {
+        self.report.error.is_some() || self.report.finish == Some(Finish::HostGaveUp)
+    }
+
+    fn usage_in(&mut self, payload: &[u8]) -> Option<Verdict> {
         let at = USAGE.find(payload)?;
         let rest = payload[at + 7..].trim_ascii_start();
         let value = rest.strip_prefix(b":")?.trim_ascii_start();
@@ -289,8 +332,26 @@ impl Sight {
             return Some(Verdict::Drop);
         }
         let start = raw.get().as_ptr() as usize - payload.as_ptr() as usize;
-        Some(Verdict::Blank(start..start + raw.get().len()))
+        let mut edits = Edits::new();
+        edits.push((start..start + raw.get().len(), b"null"));
+        Some(Verdict::Edit(edits))
     }
+}
+
+/// A plain answer with its thinking under the name that callers know.
+pub fn renamed(body: Bytes) -> Bytes {
+    let mut out = Vec::new();
+    let mut passed = 0;
+    for at in REASONING.find_iter(&body) {
+        out.extend_from_slice(&body[passed..at]);
+        out.extend_from_slice(b"\"reasoning_content\":");
+        passed = at + 12;
+    }
+    if passed == 0 {
+        return body;
+    }
+    out.extend_from_slice(&body[passed..]);
+    Bytes::from(out)
 }
 
 fn push(pieces: &mut Pieces, piece: Bytes) {
@@ -438,6 +499,26 @@ mod tests {
         assert!(!report.complete());
         let gave_up = b"data: {\"choices\":[{\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n";
         assert!(!run(gave_up, &[], false).1.complete());
+    }
+
+    #[test]
+    fn what_looks_like_an_end_does_not_pass_after_a_failure() {
+        let failed = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"boom\"}}\n\ndata: [DONE]\n\n";
+        let (out, _) = run(failed, &[], false);
+        assert_eq!(out, b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
+        let gave_up = b"data: {\"choices\":[{\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n";
+        assert_eq!(run(gave_up, &[], false).0, b"");
+    }
+
+    #[test]
+    fn thinking_gets_the_name_that_callers_know() {
+        let mut sight = Sight::new(true).renaming(true);
+        let event = "data: {\"choices\":[{\"delta\":{\"reasoning\":\"a \\\"reasoning\\\": b\"}}],\"usage\":{\"prompt_tokens\":1}}\n\n";
+        let out: Vec<u8> = sight.take(Bytes::from(event)).concat();
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"a \\\"reasoning\\\": b\"}}],\"usage\":null}\n\n"
+        );
     }
 
     #[test]

@@ -1,0 +1,74 @@
+//! How a request is put to a backend: its body as the caller wrote it, with the few edits that
+//! routing needs, where host and caller speak the same; written anew from the conversation where
+//! they do not, or where the conversation itself must change.
+
+use super::super::passage::Dispatch;
+use super::Setback;
+use crate::access::Tenants;
+use crate::backend::Backend;
+use crate::backend::wires::{self, Asked, Outgoing};
+use crate::chat::{Conversation, Said, Turn};
+
+/// A request in a host's words.
+pub(super) struct Put {
+    pub(super) outgoing: Outgoing,
+    /// The answer must be told anew as well.
+    pub(super) told: bool,
+}
+
+pub(super) fn put(tenants: &Tenants, dispatch: &Dispatch, backend: &Backend) -> Result<Put, Setback> {
+    let planned = &*dispatch.planned;
+    let request = &planned.asked.request;
+    let tenant = tenants.of(&planned.asked.principal.payer.organisation).to_string();
+    let asked = Asked {
+        model: &backend.offer().id,
+        quirks: &backend.host().quirks,
+        stream: request.stream,
+        bound: planned.bound,
+        tenant: &tenant,
+    };
+    let wire = backend.host().wire;
+    if dispatch.so_far.is_none() && wires::passes(wire, request, asked.quirks) {
+        return Ok(Put {
+            outgoing: wires::passed(request, asked),
+            told: false,
+        });
+    }
+    let conversation = planned
+        .conversation()
+        .map_err(|refusal| Setback::Unreadable(refusal.clone()))?;
+    let outgoing = match unfinished(dispatch) {
+        Some(said) => wires::body(wire, &going_on(conversation, said), asked),
+        None => wires::body(wire, conversation, asked),
+    };
+    Ok(Put {
+        outgoing: outgoing.map_err(|why| Setback::CannotSay(why.to_string()))?,
+        told: true,
+    })
+}
+
+/// What the caller has of the answer already, if it has anything.
+fn unfinished(dispatch: &Dispatch) -> Option<Said> {
+    let so_far = dispatch.so_far.as_ref()?.lock();
+    let said = so_far.said.choices.first()?.said.clone();
+    (!said.text.is_empty() || said.reasoning.is_some()).then_some(Said {
+        unfinished: true,
+        ..said
+    })
+}
+
+/// The same conversation, to be gone on with from the middle of an answer.
+fn going_on(conversation: &Conversation, mut said: Said) -> Conversation {
+    let mut conversation = conversation.clone();
+    match conversation.turns.last_mut() {
+        // The caller had begun the answer itself.
+        Some(Turn::Assistant(begun)) if begun.unfinished => {
+            begun.text.push_str(&said.text);
+            if said.reasoning.is_some() {
+                begun.reasoning = said.reasoning.take();
+            }
+        }
+        _ => conversation.turns.push(Turn::Assistant(said)),
+    }
+    conversation
+}
