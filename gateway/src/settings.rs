@@ -171,6 +171,22 @@ pub struct Account {
     pub key_env: Option<String>,
     /// File with the credential, instead.
     pub key_file: Option<PathBuf>,
+    /// Where the credential is drawn from, if not found by itself.
+    pub credentials: Option<Credentials>,
+    /// A profile of AWS's shared files, instead of `AWS_PROFILE`.
+    pub profile: Option<String>,
+    /// An application at Microsoft Entra, instead of `AZURE_TENANT_ID` and `AZURE_CLIENT_ID`; the
+    /// key is its secret then.
+    pub tenant_id: Option<String>,
+    pub client_id: Option<String>,
+    /// The name of the service that requests to AWS are signed for; the catalog's if not given.
+    pub signing_name: Option<String>,
+    /// The scope of OAuth tokens; the catalog's if not given.
+    pub scope: Option<String>,
+    /// Names that the catalog's addresses leave blank.
+    pub project: Option<String>,
+    pub location: Option<String>,
+    pub resource: Option<String>,
     /// Instead of the catalog's address: deployments, projects, own servers, emulators.
     pub base_url: Option<url::Url>,
     /// Only these regions; all if empty.
@@ -179,6 +195,38 @@ pub struct Account {
     /// Certifications that need the operator's word, such as a signed BAA.
     #[serde(default)]
     pub confirm: Vec<Tag>,
+}
+
+impl Account {
+    /// An account with nothing said but its host.
+    pub fn at(host: HostName) -> Self {
+        Account {
+            host,
+            name: default_account(),
+            key_env: None,
+            key_file: None,
+            credentials: None,
+            profile: None,
+            tenant_id: None,
+            client_id: None,
+            signing_name: None,
+            scope: None,
+            project: None,
+            location: None,
+            resource: None,
+            base_url: None,
+            regions: Vec::new(),
+            confirm: Vec::new(),
+        }
+    }
+}
+
+/// Sources of credentials that are used only where the operator says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credentials {
+    /// The cloud's metadata server, which speaks for the machine.
+    Metadata,
 }
 
 fn default_account() -> AccountName {

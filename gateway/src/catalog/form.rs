@@ -11,7 +11,9 @@ use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::{BillsAt, CacheKind, Continues, HistoryReasoning, Hours, TariffKind, Wire};
+use super::{
+    AuthKind, BillsAt, CacheKind, Continues, HistoryReasoning, Hours, TariffKind, Wire,
+};
 use crate::money::Rate;
 use crate::time::Timestamp;
 
@@ -113,14 +115,18 @@ pub(super) struct AliasForm {
 pub(super) struct AuthForm {
     pub kind: AuthKind,
     pub env: String,
+    /// What is looked for where there is no key.
+    pub identity: Option<IdentityKind>,
+    pub signing_name: Option<String>,
+    pub scope: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum AuthKind {
-    Bearer,
-    OptionalBearer,
-    ApiKey,
+pub(super) enum IdentityKind {
+    Aws,
+    Google,
+    Entra,
 }
 
 #[derive(Debug, Default, Deserialize)]

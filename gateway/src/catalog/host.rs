@@ -5,18 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use toml::Spanned;
-use url::Url;
 
 use super::assemble::model_of;
 use super::form::{
-    AuthForm, AuthKind, Capability, CertificationForm, EndpointForm, GrantForm, HostForm, OfferForm,
-    QuirksForm,
+    AuthForm, Capability, CertificationForm, EndpointForm, GrantForm, HostForm, IdentityKind,
+    OfferForm, QuirksForm,
 };
 use super::page::{Desk, Place};
 use super::tariff::{Calendars, spans_meet, tariffs};
 use super::{
-    Auth, CacheRules, Capabilities, Certification, Endpoint, Grant, Host, Model, Offer, Quirks,
-    ThinkingWords,
+    Address, Auth, CacheRules, Capabilities, Certification, Endpoint, Grant, Host, Identity, Model,
+    Offer, Quirks, ThinkingWords,
 };
 use crate::chat::Tokens;
 use crate::id::{HostName, ModelName, RegionName, Tag};
@@ -97,12 +96,37 @@ fn auth(desk: &mut Desk, page: usize, written: &Spanned<AuthForm>) -> Auth {
         // The value is not repeated: it may be a key pasted by mistake.
         desk.reject(place, "`env` names the environment variable that holds the key, never the key: write capitals, digits and `_`, such as DEEPSEEK_API_KEY");
     }
-    let env: Arc<str> = form.env.as_str().into();
-    match form.kind {
-        AuthKind::Bearer => Auth::Bearer { env },
-        AuthKind::OptionalBearer => Auth::OptionalBearer { env },
-        AuthKind::ApiKey => Auth::ApiKey { env },
+    Auth {
+        kind: form.kind,
+        env: form.env.as_str().into(),
+        identity: identity(desk, page, written),
     }
+}
+
+fn identity(desk: &mut Desk, page: usize, written: &Spanned<AuthForm>) -> Option<Identity> {
+    let form = written.get_ref();
+    let (identity, misplaced) = match (form.identity, &form.signing_name, &form.scope) {
+        (None, None, None) => return None,
+        (Some(IdentityKind::Aws), Some(name), None) => {
+            let signing_name = name.as_str().into();
+            return Some(Identity::Aws { signing_name });
+        }
+        (Some(IdentityKind::Google), None, Some(scope)) => {
+            let scope = scope.as_str().into();
+            return Some(Identity::Google { scope });
+        }
+        (Some(IdentityKind::Entra), None, Some(scope)) => {
+            let scope = scope.as_str().into();
+            return Some(Identity::Entra { scope });
+        }
+        (None, ..) => ("no `identity`", "neither `signing_name` nor `scope`"),
+        (Some(IdentityKind::Aws), ..) => ("`identity = \"aws\"`", "`signing_name` alone"),
+        (Some(IdentityKind::Google), ..) => ("`identity = \"google\"`", "`scope` alone"),
+        (Some(IdentityKind::Entra), ..) => ("`identity = \"entra\"`", "`scope` alone"),
+    };
+    let place = desk.place(page, written);
+    desk.reject(place, format!("`auth` with {identity} takes {misplaced}"));
+    None
 }
 
 pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
@@ -127,9 +151,11 @@ pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
                     host.endpoints.push(endpoint);
                     places.push(place);
                 }
-                // What the operator was asked to set, another file sets.
+                // What the operator was asked to set or to name, another file sets.
                 Some(at)
-                    if host.endpoints[at].base_url.is_none() && places[at].page != place.page =>
+                    if places[at].page != place.page
+                        && (host.endpoints[at].base_url.as_ref())
+                            .is_none_or(Address::has_blanks) =>
                 {
                     host.endpoints[at] = endpoint;
                     places[at] = place;
@@ -143,7 +169,7 @@ pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
     }
 }
 
-fn base_url(desk: &mut Desk, page: usize, row: Place, form: &EndpointForm) -> Option<Url> {
+fn base_url(desk: &mut Desk, page: usize, row: Place, form: &EndpointForm) -> Option<Address> {
     let written = form
         .base_url
         .as_ref()
@@ -161,21 +187,10 @@ fn base_url(desk: &mut Desk, page: usize, row: Place, form: &EndpointForm) -> Op
             "the endpoint has both `base_url` and `operator_sets_url`: keep one of them",
         );
     }
-    match Url::parse(written.get_ref()) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-            if url.password().is_some() || !url.username().is_empty() {
-                desk.reject(place, "an address must not carry a user or password: name the key's variable in `auth`");
-            }
-            Some(url)
-        }
-        _ => {
-            desk.reject(
-                place,
-                format!(
-                    "`{}` is no address: write one that begins with https:// or http://",
-                    written.get_ref()
-                ),
-            );
+    match Address::parse(written.get_ref()) {
+        Ok(address) => Some(address),
+        Err(reason) => {
+            desk.reject(place, reason);
             None
         }
     }

@@ -6,6 +6,7 @@
 //! into these types and refuse what cannot be meant, `load` reads folders, `resolve` finds what a caller
 //! asks for, `watch` takes up changed files while the gateway runs.
 
+mod address;
 mod assemble;
 mod error;
 mod form;
@@ -27,6 +28,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+pub use address::{Address, NotFilled};
 pub use error::{CatalogError, Problem};
 pub use resolve::{Asked, UnknownModel};
 pub use shipped::SHIPPED;
@@ -110,16 +112,39 @@ pub enum Wire {
     Openai,
 }
 
-/// How a host wants to be shown a credential.
+/// What opens a host: a key in a header, and at the clouds an identity instead of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Auth {
+    /// How a key is shown.
+    pub kind: AuthKind,
+    /// The environment variable that holds the key.
+    pub env: Arc<str>,
+    /// What is looked for where there is no key.
+    pub identity: Option<Identity>,
+}
+
+/// How a host wants to be shown a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthKind {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// `Authorization: Bearer` where the operator sets a key, and nothing where not (own servers).
+    OptionalBearer,
+    /// `api-key: VALUE`.
+    ApiKey,
+}
+
+/// An identity at a cloud, from which credentials that last a while are drawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Auth {
-    /// `Authorization: Bearer` with the value of this environment variable.
-    Bearer { env: Arc<str> },
-    /// `Authorization: Bearer` where the operator sets a key, and nothing where not (own servers).
-    OptionalBearer { env: Arc<str> },
-    /// `api-key: VALUE`.
-    ApiKey { env: Arc<str> },
+pub enum Identity {
+    /// Requests are signed (Signature Version 4) in the name of this service.
+    Aws { signing_name: Arc<str> },
+    /// OAuth tokens of Google for this scope.
+    Google { scope: Arc<str> },
+    /// OAuth tokens of Microsoft Entra for this scope.
+    Entra { scope: Arc<str> },
 }
 
 /// Which instant of a call the host prices it by. Readers of DeepSeek's pages disagree, so it is a
@@ -240,8 +265,8 @@ pub enum CacheKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
     pub region: RegionName,
-    /// Append `/chat/completions`. `None` where the operator must set it (deployments, projects).
-    pub base_url: Option<url::Url>,
+    /// Append `/chat/completions`. `None` where the operator must set it (deployments).
+    pub base_url: Option<Address>,
     /// Where requests are processed: ISO country, `EU`, or `global` if nothing is promised.
     pub jurisdiction: Arc<str>,
     pub source: Source,

@@ -16,7 +16,7 @@ use crate::demo::report::{Agreement, Elsewhere, HostSpend, Story};
 use crate::demo::{
     EmulatedHost, EmulatedHosts, EmulatorOptions, Played, Traffic, TrafficKey, TrafficOptions,
 };
-use crate::id::{AccountName, HostName, OrganisationName, ProjectName, RegionName, Tag, TeamName};
+use crate::id::{HostName, OrganisationName, ProjectName, RegionName, Tag, TeamName};
 use crate::ledger::store::{Dim, SpendQuery};
 use crate::ledger::{Entry, Store};
 use crate::money::Money;
@@ -144,9 +144,6 @@ fn demonstration_settings(
         let key_file = folder.join(format!("{host}.key"));
         std::fs::write(&key_file, hosts.credential(host)).map_err(Failure::failed)?;
         settings.account.push(Account {
-            host: HostName::from(host.name()),
-            name: AccountName::from("default"),
-            key_env: None,
             key_file: Some(key_file),
             base_url: Some(hosts.base_url(host).parse().map_err(Failure::failed)?),
             // One emulator stands for all of a host's regions: one of them is enough.
@@ -154,7 +151,7 @@ fn demonstration_settings(
                 EmulatedHost::Bedrock => vec![RegionName::from("eu-north-1")],
                 _ => Vec::new(),
             },
-            confirm: Vec::new(),
+            ..Account::at(HostName::from(host.name()))
         });
     }
     // The operator's own files are of the real hosts: the demonstration leaves them out.

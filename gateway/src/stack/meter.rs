@@ -251,7 +251,9 @@ where
         Ok(Err(error)) => {
             open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
             Err(match error {
-                TransportError::Unreachable(_) => Setback::Unreachable(error.to_string()),
+                TransportError::Unreachable(_) | TransportError::NoCredential(_) => {
+                    Setback::Unreachable(error.to_string())
+                }
                 TransportError::Broken(_) => Setback::Broken(error.to_string()),
             })
         }
