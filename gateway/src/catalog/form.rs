@@ -10,7 +10,7 @@ use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::{BillsAt, CacheKind, Hours, TariffKind, Wire};
+use super::{BillsAt, CacheKind, ConverseThinking, Hours, TariffKind, Wire};
 use crate::money::Rate;
 use crate::time::Timestamp;
 
@@ -126,6 +126,8 @@ pub(super) struct QuirksForm {
     pub max_tokens_field: Option<String>,
     pub no_stream_options: bool,
     pub max_tokens_excludes_thinking: bool,
+    pub converse_thinking: ConverseThinking,
+    pub converse_history_reasoning: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -48,6 +48,8 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
             max_tokens_field: form.quirks.max_tokens_field.as_deref().map(Arc::from),
             no_stream_options: form.quirks.no_stream_options,
             max_tokens_excludes_thinking: form.quirks.max_tokens_excludes_thinking,
+            converse_thinking: form.quirks.converse_thinking,
+            converse_history_reasoning: form.quirks.converse_history_reasoning,
         },
         cache,
         endpoints: Vec::new(),

@@ -108,6 +108,8 @@ pub struct Host {
 pub enum Wire {
     /// OpenAI-compatible chat completions.
     Openai,
+    /// AWS Bedrock's Converse and ConverseStream.
+    BedrockConverse,
 }
 
 /// How a host wants to be shown a credential.
@@ -140,7 +142,26 @@ pub struct Quirks {
     pub no_stream_options: bool,
     /// `max_tokens` excludes thinking.
     pub max_tokens_excludes_thinking: bool,
+    /// Bedrock Converse: what switches thinking.
+    pub converse_thinking: ConverseThinking,
+    /// Bedrock Converse: earlier thinking goes back to the model as `reasoningContent`.
+    pub converse_history_reasoning: bool,
 }
+
+/// What goes into `additionalModelRequestFields` for each effort that a caller asks. Nobody has
+/// documented these fields for DeepSeek, so they are the operator's to set; without `off`, a
+/// request not to think cannot be said to this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConverseThinking {
+    pub off: Option<JsonObject>,
+    pub high: Option<JsonObject>,
+    /// Left out: as `high`.
+    pub max: Option<JsonObject>,
+}
+
+/// A JSON object, written in TOML as a table.
+pub type JsonObject = serde_json::Map<String, serde_json::Value>;
 
 /// What is known of a host's context cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -2,6 +2,7 @@
 //! a body that is in its dialect already) and hears the host's answer as canonical events. It knows
 //! no surface.
 
+pub mod bedrock;
 pub mod openai;
 
 use bytes::Bytes;
