@@ -173,7 +173,9 @@ fn said(message: Message, names: &Names, answer: &str) -> Said {
             .reasoning_content
             .and_then(|thought| thought.reasoning_text)
         {
-            said.reasoning.get_or_insert_default().push_str(&thought.text);
+            said.reasoning
+                .get_or_insert_default()
+                .push_str(&thought.text);
         }
         if let Some(call) = block.tool_use {
             let repeated = said.calls.iter().any(|known| known.id == call.tool_use_id);
@@ -185,10 +187,9 @@ fn said(message: Message, names: &Names, answer: &str) -> Said {
             said.calls.push(Call {
                 id,
                 name: names.callers(&call.name).to_owned(),
-                arguments: call.input.map_or_else(
-                    || "{}".to_owned(),
-                    |input| input.get().to_owned(),
-                ),
+                arguments: call
+                    .input
+                    .map_or_else(|| "{}".to_owned(), |input| input.get().to_owned()),
             });
         }
     }

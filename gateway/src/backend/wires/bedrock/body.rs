@@ -10,8 +10,8 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, HeaderValue};
 use http::HeaderMap;
+use http::header::{ACCEPT, HeaderValue};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Number, json};

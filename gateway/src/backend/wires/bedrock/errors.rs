@@ -78,10 +78,7 @@ mod tests {
 
     fn named(value: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            "x-amzn-errortype",
-            http::HeaderValue::from_static(value),
-        );
+        headers.insert("x-amzn-errortype", http::HeaderValue::from_static(value));
         headers
     }
 

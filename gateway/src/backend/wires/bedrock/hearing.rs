@@ -11,9 +11,9 @@ use smallvec::SmallVec;
 
 use super::super::{Decoder, Report};
 use super::eventstream::{Message, Parser};
+use super::finish;
 use super::names::Names;
 use super::usage::RawUsage;
-use super::finish;
 use crate::chat::{Event, Finish};
 
 /// Further calls of one answer are not heard.

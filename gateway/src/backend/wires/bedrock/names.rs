@@ -82,7 +82,7 @@ mod tests {
             assert_eq!(names.callers(&fitting(&tool.name)), tool.name);
         }
         assert_eq!(fitting("plain"), "plain");
-        assert_eq!(fitting("mcp.files/read"), "mcp_files_read_0c5a1bd4b4f2fa0d");
+        assert_eq!(fitting("mcp.files/read"), "mcp_files_read_7b281f93b0ca7abb");
         assert_eq!(names.callers("never_sent"), "never_sent");
     }
 

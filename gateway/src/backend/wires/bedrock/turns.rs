@@ -196,8 +196,10 @@ impl<'a> Talk<'a> {
 
     /// A result goes into the user's turn behind its call, before the text of that turn.
     fn result(&mut self, call: &'a str, parts: &'a [Part], failed: bool) -> Result<(), CannotSay> {
-        let Some(called) = self.calls.get(call) else {
-            return cannot(&format!("the result of `{call}`, which no turn before calls"));
+        let Some(called) = self.calls.get(call).copied() else {
+            return cannot(&format!(
+                "the result of `{call}`, which no turn before calls"
+            ));
         };
         let mut content = blocks(parts)?;
         if content.is_empty() {
@@ -256,7 +258,11 @@ fn picture(image: &Image) -> Result<ImageBlock<'_>, CannotSay> {
         "image/jpeg" | "image/jpg" => "jpeg",
         "image/gif" => "gif",
         "image/webp" => "webp",
-        other => return cannot(&format!("images of type `{other}`, only png, jpeg, gif and webp")),
+        other => {
+            return cannot(&format!(
+                "images of type `{other}`, only png, jpeg, gif and webp"
+            ));
+        }
     };
     Ok(ImageBlock {
         format,
