@@ -12,7 +12,8 @@ use toml::Spanned;
 use toml::value::Datetime;
 
 use super::{
-    AuthKind, BillsAt, CacheKind, Continues, HistoryReasoning, Hours, TariffKind, Wire,
+    AuthKind, BillsAt, CacheKind, Continues, ConverseThinking, HistoryReasoning, Hours, TariffKind,
+    Wire,
 };
 use crate::money::Rate;
 use crate::time::Timestamp;
@@ -148,6 +149,8 @@ pub(super) struct QuirksForm {
     pub refused_fields: Vec<String>,
     pub continues: Continues,
     pub continues_at: Option<url::Url>,
+    pub converse_thinking: ConverseThinking,
+    pub converse_history_reasoning: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

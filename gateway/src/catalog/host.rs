@@ -85,6 +85,8 @@ pub(super) fn quirks(form: QuirksForm) -> Quirks {
         refused_fields: form.refused_fields.iter().map(|field| field.as_str().into()).collect(),
         continues: form.continues,
         continues_at: form.continues_at,
+        converse_thinking: form.converse_thinking,
+        converse_history_reasoning: form.converse_history_reasoning,
     }
 }
 

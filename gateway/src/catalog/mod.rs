@@ -110,6 +110,8 @@ pub struct Host {
 pub enum Wire {
     /// OpenAI-compatible chat completions.
     Openai,
+    /// AWS Bedrock's Converse and ConverseStream.
+    BedrockConverse,
 }
 
 /// What opens a host: a key in a header, and at the clouds an identity instead of it.
@@ -191,6 +193,10 @@ pub struct Quirks {
     pub continues: Continues,
     /// Where it does so, if not where it answers otherwise.
     pub continues_at: Option<url::Url>,
+    /// Bedrock Converse: what switches thinking.
+    pub converse_thinking: ConverseThinking,
+    /// Bedrock Converse: earlier thinking goes back to the model as `reasoningContent`.
+    pub converse_history_reasoning: bool,
 }
 
 impl Quirks {
@@ -236,6 +242,21 @@ pub enum Continues {
     /// The request says `continue_final_message` (vLLM, SGLang).
     FinalMessage,
 }
+
+/// What goes into `additionalModelRequestFields` for each effort that a caller asks. Nobody has
+/// documented these fields for DeepSeek, so they are the operator's to set; without `off`, a
+/// request not to think cannot be said to this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConverseThinking {
+    pub off: Option<JsonObject>,
+    pub high: Option<JsonObject>,
+    /// Left out: as `high`.
+    pub max: Option<JsonObject>,
+}
+
+/// A JSON object, written in TOML as a table.
+pub type JsonObject = serde_json::Map<String, serde_json::Value>;
 
 /// What is known of a host's context cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 
 use super::openai::{self, Hearing, Plain, Sight};
+use super::bedrock::{self, names::Names};
 use super::{Asked, CannotSay, Decoder, Outgoing};
 use crate::catalog::{Quirks, Wire};
 use crate::chat::{Conversation, Dialect, Reply, Request};

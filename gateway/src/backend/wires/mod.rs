@@ -3,6 +3,7 @@
 //! no surface.
 
 mod dispatch;
+pub mod bedrock;
 pub mod openai;
 pub mod sse;
 

@@ -62,6 +62,11 @@ impl Asked {
                 format!("Failed to parse the request body as JSON: {error}"),
             )
         })?;
+        Asked::of(host, &body, strict)
+    }
+
+    /// The same of a body that has been parsed.
+    pub(super) fn of(host: EmulatedHost, body: &Value, strict: bool) -> Result<Self, Failure> {
         let Some(model) = body["model"].as_str() else {
             return Err(Failure::of_field(
                 400,
@@ -80,14 +85,14 @@ impl Asked {
             ));
         };
         check_messages(messages)?;
-        check_sampling(host, &body)?;
-        let thinking = thinks(host, model, &body)?;
-        let call = tool_to_call(host, &body, messages, thinking)?;
-        let format = read_format(host, &body)?;
+        check_sampling(host, body)?;
+        let thinking = thinks(host, model, body)?;
+        let call = tool_to_call(host, body, messages, thinking)?;
+        let format = read_format(host, body)?;
         if strict {
-            check_strictly(host, model, &body, messages, thinking)?;
+            check_strictly(host, model, body, messages, thinking)?;
         }
-        let prompt = render(&body, messages);
+        let prompt = render(body, messages);
         if prompt.len() > CONTEXT {
             return Err(Failure::of_field(
                 400,
@@ -120,8 +125,8 @@ impl Asked {
             include_usage: body["stream_options"]["include_usage"]
                 .as_bool()
                 .unwrap_or(false),
-            max_tokens: read_max_tokens(&body)?,
-            stop: read_stop(&body),
+            max_tokens: read_max_tokens(body)?,
+            stop: read_stop(body),
             thinking,
             call,
             format,
@@ -130,7 +135,7 @@ impl Asked {
             fault: asked_fault(&last_user_text),
             last_user_text,
             last_tool_result,
-            isolation: isolation(host, &body),
+            isolation: isolation(host, body),
         })
     }
 }
