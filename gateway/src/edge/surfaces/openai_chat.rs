@@ -2,11 +2,20 @@
 //! looks. Everything else in the body is the host's business and passes through.
 //! Source: the official clients' types (openai-python 2.x `chat.completion_create_params`).
 
+pub(super) mod conversation;
+mod talk;
+mod whole;
+pub(super) mod words;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+pub use conversation::conversation;
+pub use talk::Talk;
+pub use whole::whole;
 
 use crate::chat::scan::{self, Member};
 use crate::chat::{
@@ -352,6 +361,11 @@ pub fn error_body(refusal: &Refusal) -> Bytes {
     Bytes::from(json!({ "error": error }).to_string())
 }
 
+/// The status of a refusal: the contract's own, which OpenAI's clients understand as theirs.
+pub fn error_status(code: Code) -> u16 {
+    code.status()
+}
+
 /// The event that ends a stream which cannot be completed: clients raise on an `error` in it, and
 /// no `[DONE]` follows.
 pub fn stream_error(refusal: &Refusal) -> Bytes {
@@ -368,6 +382,8 @@ pub fn seconds(wait: Duration) -> u64 {
 
 #[cfg(test)]
 mod passing;
+#[cfg(test)]
+mod telling;
 
 #[cfg(test)]
 mod tests {
