@@ -15,16 +15,17 @@ use tokio::net::TcpListener;
 use tower::retry::budget::TpsBudget;
 use tracing::{error, info, warn};
 
-use crate::access::{AccessError, Directory, Keys, Minted, NewKey, Pepper, Role};
+use crate::access::{AccessError, Directory, Keys, Minted, NewKey, Pepper, Role, Tenants};
 use crate::backend::{Account, NoTls, Transport, Unused};
 use crate::catalog::{Catalog, CatalogError, Watch};
 use crate::edge::dashboard::{self, DashboardRooms, DashboardSettings};
 use crate::edge::{self, Edge};
+use crate::history::History;
 use crate::id::{OrganisationName, ProjectName, TeamName};
 use crate::ledger::budget::{FromStore, LocalBudgets};
 use crate::ledger::{self, Ledger, LedgerError, Store, StoreError};
 use crate::settings::{Durability, Settings};
-use crate::stack::{Admission, Metrics, Rooms, Sites};
+use crate::stack::{Admission, Answered, Metrics, Rooms, Sites};
 use crate::time::Clock;
 
 pub use accounts::{AccountsError, accounts};
@@ -154,6 +155,9 @@ impl House {
             retries: TpsBudget::new(std::time::Duration::from_secs(10), 10, 0.2),
             metrics,
             admission: Admission::new(&settings.limits),
+            answered: Arc::new(Answered::new(settings.limits.replay_bytes)),
+            history: Arc::new(History::new(keys.pepper(), &settings.history)),
+            tenants: Tenants::new(keys.pepper()),
             limits: settings.limits.clone(),
         });
         let address = listener

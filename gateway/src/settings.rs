@@ -40,6 +40,7 @@ pub struct Settings {
     pub clock_starts_at: Option<Timestamp>,
     pub ledger: LedgerSettings,
     pub limits: Limits,
+    pub history: HistorySettings,
     pub account: Vec<Account>,
     pub dashboard: Dashboard,
 }
@@ -54,6 +55,7 @@ impl Default for Settings {
             clock_starts_at: None,
             ledger: LedgerSettings::default(),
             limits: Limits::default(),
+            history: HistorySettings::default(),
             account: Vec::new(),
             dashboard: Dashboard::default(),
         }
@@ -73,6 +75,31 @@ impl Default for LedgerSettings {
         LedgerSettings {
             durability: Durability::Written,
             spool_bytes: 8 << 30,
+        }
+    }
+}
+
+/// What is kept of conversations, sealed, in memory.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistorySettings {
+    /// Thinking behind calls, which hosts demand back and clients drop.
+    pub reasoning_bytes: usize,
+    #[serde(deserialize_with = "duration")]
+    pub reasoning_lifetime: Duration,
+    /// Answers that callers asked to be stored (`store`, on the Responses endpoint).
+    pub stored_bytes: usize,
+    #[serde(deserialize_with = "duration")]
+    pub stored_lifetime: Duration,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        HistorySettings {
+            reasoning_bytes: 256 << 20,
+            reasoning_lifetime: Duration::from_secs(24 * 3600),
+            stored_bytes: 256 << 20,
+            stored_lifetime: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }
@@ -127,6 +154,9 @@ pub struct Limits {
     /// How much of a stream is remembered while it runs, so that another host can go on when one
     /// breaks off; longer ones end with an error instead.
     pub resume_bytes: usize,
+    /// How much is kept of answers to requests with an `Idempotency-Key`, for a day; the oldest make
+    /// way first.
+    pub replay_bytes: usize,
     /// Output reserved, and asked for, when a key has a hard budget and the caller sets no bound.
     pub assumed_output: u64,
     /// How long running requests may take to end when the gateway is told to stop.
@@ -153,6 +183,7 @@ impl Default for Limits {
             drain_cost: Money::from_picodollars(20_000_000_000),
             drain_time: Duration::from_secs(120),
             resume_bytes: 4 << 20,
+            replay_bytes: 64 << 20,
             assumed_output: 32_768,
             shutdown_time: Duration::from_secs(60),
         }

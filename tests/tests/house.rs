@@ -13,7 +13,7 @@ const FLOORS: [&[&str]; 9] = [
     &["money", "time", "id"],
     &["chat", "catalog", "settings"],
     &["pricing", "access", "compliance"],
-    &["routing", "ledger", "backend"],
+    &["routing", "ledger", "backend", "history"],
     &["stack", "fleet"],
     &["edge"],
     &["serve"],

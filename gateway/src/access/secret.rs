@@ -153,11 +153,16 @@ pub struct Tenant(blake3::Hash);
 
 impl Tenants {
     pub fn new(pepper: &Pepper) -> Self {
-        Tenants(Pepper(pepper.derive("tollgate 2026-11 tenant names at hosts")))
+        Tenants(Pepper(
+            pepper.derive("tollgate 2026-11 tenant names at hosts"),
+        ))
     }
 
     pub fn of(&self, organisation: &OrganisationName) -> Tenant {
-        Tenant(blake3::keyed_hash(&self.0.0, organisation.as_str().as_bytes()))
+        Tenant(blake3::keyed_hash(
+            &self.0.0,
+            organisation.as_str().as_bytes(),
+        ))
     }
 }
 

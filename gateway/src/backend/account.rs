@@ -10,6 +10,7 @@ use url::Url;
 
 use super::auth::{Access, AuthError, Authority, what_to_set};
 use super::breaker::Breaker;
+use super::wires;
 use crate::catalog::{Catalog, Endpoint, Host, NotFilled, Offer};
 use crate::id::{AccountName, BackendName, HostName, ModelName, RegionName, Tag};
 
@@ -19,8 +20,8 @@ pub struct Backend {
     pub name: BackendName,
     pub account: AccountName,
     pub region: RegionName,
-    /// Where completions are asked for.
-    pub uri: http::Uri,
+    /// Where answers are asked for.
+    pub addresses: Addresses,
     /// What opens it.
     pub authority: Arc<Authority>,
     /// Certifications that the operator has confirmed for this account.
@@ -43,6 +44,15 @@ impl Backend {
     pub fn model(&self) -> &ModelName {
         &self.offer().model
     }
+}
+
+/// Where a backend is asked, by what for.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub plain: http::Uri,
+    pub stream: http::Uri,
+    /// To go on from the middle of an answer.
+    pub continuation: http::Uri,
 }
 
 /// What is remembered of a backend while the gateway runs, through changes of the catalog.
@@ -176,7 +186,6 @@ fn open(
             }
             Err(error) => return Err(format!("[[account]] of {}: {error}", host.name)),
         };
-        let uri = chat_uri(&base)?;
         let authority = access.at(&base, endpoint.region.as_str()).map_err(told)?;
         for (index, offer) in host.offers.iter().enumerate() {
             if !offer.regions.is_empty() && !offer.regions.contains(&endpoint.region) {
@@ -193,7 +202,7 @@ fn open(
                 name,
                 account: account.name.clone(),
                 region: endpoint.region.clone(),
-                uri: uri.clone(),
+                addresses: addresses(host, &offer.id, &base)?,
                 confirmed: account.confirm.clone(),
                 catalog: catalog.clone(),
                 host: host.name.clone(),
@@ -228,12 +237,31 @@ fn address(endpoint: &Endpoint, account: &Account) -> Result<Url, NotFilled> {
     }
 }
 
-fn chat_uri(base: &Url) -> Result<http::Uri, String> {
-    let wrong = || format!("{base} is no address that requests can be sent to");
-    let mut url = base.clone();
-    url.path_segments_mut()
-        .map_err(|()| wrong())?
-        .pop_if_empty()
-        .extend(["chat", "completions"]);
-    url.as_str().parse().map_err(|_| wrong())
+fn addresses(host: &Host, model: &str, base: &Url) -> Result<Addresses, String> {
+    let wrong = |base: &Url| format!("{base} is no address that requests can be sent to");
+    let below = |base: &Url, path: &str| -> Result<http::Uri, String> {
+        // Joined as text: a path may hold escapes that must stay as they are.
+        let mut address = base.clone();
+        address.set_query(None);
+        let mut text = address.as_str().trim_end_matches('/').to_owned();
+        text.push_str(path);
+        if let Some(query) = base.query() {
+            text.push('?');
+            text.push_str(query);
+        }
+        text.parse().map_err(|_| wrong(base))
+    };
+    if base.cannot_be_a_base() {
+        return Err(wrong(base));
+    }
+    let plain = below(base, &wires::path(host.wire, model, false))?;
+    let continuation = match &host.quirks.continues_at {
+        Some(base) => below(base, &wires::path(host.wire, model, true))?,
+        None => plain.clone(),
+    };
+    Ok(Addresses {
+        stream: below(base, &wires::path(host.wire, model, true))?,
+        plain,
+        continuation,
+    })
 }

@@ -33,6 +33,8 @@ pub struct Call {
     /// What the wire adds to the headers of every request.
     pub headers: HeaderMap,
     pub stream: bool,
+    /// It is to go on from the middle of an answer.
+    pub continues: bool,
 }
 
 /// The head of a host's answer, and its body to be read.
@@ -115,14 +117,21 @@ impl Service<Call> for Transport {
         } else {
             "application/json"
         };
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers
+            .entry(ACCEPT)
+            .or_insert(HeaderValue::from_static(accept));
         headers.insert(header::USER_AGENT, USER_AGENT);
         if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
             headers.insert(REQUEST_ID, id);
         }
         let mut request = http::Request::new(());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = call.backend.uri.clone();
+        let addresses = &call.backend.addresses;
+        *request.uri_mut() = match (call.continues, call.stream) {
+            (true, _) => addresses.continuation.clone(),
+            (false, true) => addresses.stream.clone(),
+            (false, false) => addresses.plain.clone(),
+        };
         *request.headers_mut() = headers;
         let client = self.client.clone();
         Box::pin(async move {

@@ -82,7 +82,11 @@ pub(super) fn quirks(form: QuirksForm) -> Quirks {
         tenant_field: form.tenant_field.as_deref().map(Arc::from),
         fields: form.fields,
         headers: form.headers,
-        refused_fields: form.refused_fields.iter().map(|field| field.as_str().into()).collect(),
+        refused_fields: form
+            .refused_fields
+            .iter()
+            .map(|field| field.as_str().into())
+            .collect(),
         continues: form.continues,
         continues_at: form.continues_at,
         converse_thinking: form.converse_thinking,

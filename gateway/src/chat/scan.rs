@@ -56,6 +56,8 @@ pub struct Seen {
     pub reasoning: u32,
     /// A string `developer`: most likely a role that only OpenAI knows.
     pub developer: bool,
+    /// A string `image`: most likely the type of a block.
+    pub image_block: bool,
 }
 
 /// Walks the whole object and returns its members in order.
@@ -239,8 +241,10 @@ impl<'a> Cursor<'a> {
                 }
                 b'"' => {
                     let text = self.string()?;
-                    if text.len() == 11 && &*self.frames.slice(text) == b"\"developer\"" {
-                        seen.developer = true;
+                    match text.len() {
+                        7 => seen.image_block |= &*self.frames.slice(text) == b"\"image\"",
+                        11 => seen.developer |= &*self.frames.slice(text) == b"\"developer\"",
+                        _ => {}
                     }
                 }
                 b't' => self.literal(b"true")?,
@@ -413,12 +417,14 @@ mod tests {
             assert!(
                 object(&frames(with.to_string().as_bytes(), every))
                     .expect("valid")
-                    .seen.image
+                    .seen
+                    .image
             );
             assert!(
                 !object(&frames(without.to_string().as_bytes(), every))
                     .expect("valid")
-                    .seen.image
+                    .seen
+                    .image
             );
         }
     }

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::surfaces::{ANTHROPIC, CHAT, COMPLETIONS, RESPONSES, openai_chat};
+use super::surfaces::{ANTHROPIC, CHAT, openai_chat};
 use crate::chat::{Code, Refusal};
 use crate::id::RequestId;
 use crate::stack::{
@@ -56,10 +56,14 @@ impl Edge {
 /// All endpoints for programs.
 pub fn router(edge: Edge) -> Router {
     Router::new()
-        .route("/v1/chat/completions", post(|edge, asked| ask(edge, CHAT, asked)))
-        .route("/v1/completions", post(|edge, asked| ask(edge, COMPLETIONS, asked)))
-        .route("/v1/responses", post(|edge, asked| ask(edge, RESPONSES, asked)))
-        .route("/v1/messages", post(|edge, asked| ask(edge, ANTHROPIC, asked)))
+        .route(
+            "/v1/chat/completions",
+            post(|edge, asked| ask(edge, CHAT, asked)),
+        )
+        .route(
+            "/v1/messages",
+            post(|edge, asked| ask(edge, ANTHROPIC, asked)),
+        )
         .route("/v1/route", post(route))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))

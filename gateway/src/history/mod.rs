@@ -6,8 +6,6 @@ mod reasoning;
 mod seal;
 mod shelf;
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -18,16 +16,8 @@ use self::shelf::{Label, Shelf};
 use crate::access::Pepper;
 use crate::chat::{Said, Turn};
 use crate::id::OrganisationName;
+use crate::settings::HistorySettings;
 use crate::time::Timestamp;
-
-/// How much is kept, and for how long.
-#[derive(Clone, Debug)]
-pub struct Keeping {
-    pub reasoning_bytes: usize,
-    pub reasoning_lifetime: Duration,
-    pub stored_bytes: usize,
-    pub stored_lifetime: Duration,
-}
 
 /// A stored answer and the conversation that led to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +44,7 @@ pub struct History {
 }
 
 impl History {
-    pub fn new(pepper: &Pepper, keeping: &Keeping) -> Self {
+    pub fn new(pepper: &Pepper, keeping: &HistorySettings) -> Self {
         let sealer = Sealer::new(pepper);
         let key = pepper.derive("tollgate 2026-11 labels of history");
         History {
@@ -100,7 +90,12 @@ impl History {
     }
 
     /// An answer stored for this organisation.
-    pub fn stored(&self, organisation: &OrganisationName, id: &str, now: Timestamp) -> Option<Stored> {
+    pub fn stored(
+        &self,
+        organisation: &OrganisationName,
+        id: &str,
+        now: Timestamp,
+    ) -> Option<Stored> {
         let sealed = self.stored.get(&self.label(organisation, id), now)?;
         serde_json::from_slice(&self.sealer.of(organisation).open(&sealed)?).ok()
     }

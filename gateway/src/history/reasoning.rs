@@ -18,7 +18,12 @@ pub struct Reasoning {
 }
 
 impl Reasoning {
-    pub(super) fn new(sealer: Sealer, key: [u8; 32], limit_bytes: usize, lifetime: Duration) -> Self {
+    pub(super) fn new(
+        sealer: Sealer,
+        key: [u8; 32],
+        limit_bytes: usize,
+        lifetime: Duration,
+    ) -> Self {
         Reasoning {
             shelf: Shelf::new(limit_bytes, lifetime),
             sealer,
@@ -45,8 +50,15 @@ impl Reasoning {
     /// Puts back what is known. Turns that have their thinking keep it.
     pub fn restore(&self, organisation: &OrganisationName, turns: &mut [Turn], now: Timestamp) {
         for turn in turns {
-            let Turn::Assistant(said) = turn else { continue };
-            if said.calls.is_empty() || said.reasoning.as_deref().is_some_and(|text| !text.is_empty()) {
+            let Turn::Assistant(said) = turn else {
+                continue;
+            };
+            if said.calls.is_empty()
+                || said
+                    .reasoning
+                    .as_deref()
+                    .is_some_and(|text| !text.is_empty())
+            {
                 continue;
             }
             said.reasoning = self
@@ -62,7 +74,10 @@ impl Reasoning {
     fn labels(&self, organisation: &OrganisationName, said: &Said) -> Vec<Label> {
         let mut labels = Vec::with_capacity(2);
         let mut by_id = blake3::Hasher::new_keyed(&self.key);
-        by_id.update(b"id\0").update(organisation.as_str().as_bytes()).update(b"\0");
+        by_id
+            .update(b"id\0")
+            .update(organisation.as_str().as_bytes())
+            .update(b"\0");
         if let Some(call) = said.calls.first().filter(|call| !call.id.is_empty()) {
             by_id.update(call.id.as_bytes());
             // Ids such as `call_0` come again in every conversation: what was called tells them apart.
@@ -71,11 +86,15 @@ impl Reasoning {
             labels.push(*by_id.finalize().as_bytes());
         }
         let mut by_words = blake3::Hasher::new_keyed(&self.key);
-        by_words.update(b"words\0").update(organisation.as_str().as_bytes());
+        by_words
+            .update(b"words\0")
+            .update(organisation.as_str().as_bytes());
         by_words.update(b"\0").update(said.text.trim().as_bytes());
         for call in &said.calls {
             by_words.update(b"\0").update(call.name.as_bytes());
-            by_words.update(b"\0").update(normal(&call.arguments).as_bytes());
+            by_words
+                .update(b"\0")
+                .update(normal(&call.arguments).as_bytes());
         }
         labels.push(*by_words.finalize().as_bytes());
         labels
@@ -99,15 +118,25 @@ mod tests {
     }
 
     fn reasoning() -> Reasoning {
-        let pepper = Pepper::load(Some(&"ab".repeat(32)), std::path::Path::new(".")).expect("a pepper");
-        Reasoning::new(Sealer::new(&pepper), [7; 32], 1 << 20, Duration::from_secs(60))
+        let pepper =
+            Pepper::load(Some(&"ab".repeat(32)), std::path::Path::new(".")).expect("a pepper");
+        Reasoning::new(
+            Sealer::new(&pepper),
+            [7; 32],
+            1 << 20,
+            Duration::from_secs(60),
+        )
     }
 
     fn said(id: &str, arguments: &str, reasoning: Option<&str>) -> Said {
         Said {
             reasoning: reasoning.map(str::to_owned),
             text: "Let me look.".into(),
-            calls: vec![Call { id: id.into(), name: "look".into(), arguments: arguments.into() }],
+            calls: vec![Call {
+                id: id.into(),
+                name: "look".into(),
+                arguments: arguments.into(),
+            }],
             unfinished: false,
         }
     }
@@ -127,18 +156,44 @@ mod tests {
         kept.keep(&"acme".into(), &said("c1", "{\"a\":1}", Some("Hm.")), at(1));
         let found = |said| restored(&kept, "acme", said, 2);
         assert_eq!(found(said("c1", "{\"a\":1}", None)).as_deref(), Some("Hm."));
-        assert_eq!(found(said("other-id", "{ \"a\": 1 }", None)).as_deref(), Some("Hm."), "a rewritten id");
-        assert_eq!(found(said("c1", "{\"a\":1}", Some("mine"))).as_deref(), Some("mine"));
+        assert_eq!(
+            found(said("other-id", "{ \"a\": 1 }", None)).as_deref(),
+            Some("Hm."),
+            "a rewritten id"
+        );
+        assert_eq!(
+            found(said("c1", "{\"a\":1}", Some("mine"))).as_deref(),
+            Some("mine")
+        );
         assert_eq!(found(said("c2", "{\"a\":2}", None)), None, "another turn");
-        assert_eq!(restored(&kept, "other", said("c1", "{\"a\":1}", None), 2), None, "another organisation");
-        assert_eq!(restored(&kept, "acme", said("c1", "{\"a\":1}", None), 90), None, "too late");
+        assert_eq!(
+            restored(&kept, "other", said("c1", "{\"a\":1}", None), 2),
+            None,
+            "another organisation"
+        );
+        assert_eq!(
+            restored(&kept, "acme", said("c1", "{\"a\":1}", None), 90),
+            None,
+            "too late"
+        );
     }
 
     #[test]
     fn ids_that_begin_anew_in_each_conversation_do_not_mix_them() {
         let kept = reasoning();
-        kept.keep(&"acme".into(), &said("call_0", "{\"a\":1}", Some("first")), at(1));
-        kept.keep(&"acme".into(), &said("call_0", "{\"a\":2}", Some("second")), at(2));
-        assert_eq!(restored(&kept, "acme", said("call_0", "{\"a\":1}", None), 3).as_deref(), Some("first"));
+        kept.keep(
+            &"acme".into(),
+            &said("call_0", "{\"a\":1}", Some("first")),
+            at(1),
+        );
+        kept.keep(
+            &"acme".into(),
+            &said("call_0", "{\"a\":2}", Some("second")),
+            at(2),
+        );
+        assert_eq!(
+            restored(&kept, "acme", said("call_0", "{\"a\":1}", None), 3).as_deref(),
+            Some("first")
+        );
     }
 }

@@ -56,7 +56,11 @@ impl Seal {
             return None;
         }
         let mut bytes = plain.to_vec();
-        let nonce = self.sealer.0.seal_in_place_append_tag(self.aad(), &mut bytes).ok()?;
+        let nonce = self
+            .sealer
+            .0
+            .seal_in_place_append_tag(self.aad(), &mut bytes)
+            .ok()?;
         bytes.extend_from_slice(nonce.as_ref());
         Some(bytes)
     }
@@ -78,9 +82,10 @@ impl Seal {
 
     /// A sealed text that a caller can carry; empty if it is too long to be carried.
     pub fn close_text(&self, text: &str) -> String {
-        self.close(text.as_bytes()).map_or_else(String::new, |sealed| {
-            format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))
-        })
+        self.close(text.as_bytes())
+            .map_or_else(String::new, |sealed| {
+                format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))
+            })
     }
 
     /// A text that this gateway sealed for the same organisation; foreign, changed and other
@@ -114,9 +119,15 @@ mod tests {
     fn another_replica_opens_it_and_another_organisation_does_not() {
         let carried = sealer().of(&"acme".into()).close_text("because");
         assert!(!carried.contains("because"));
-        assert_eq!(sealer().of(&"acme".into()).open_text(&carried).as_deref(), Some("because"));
+        assert_eq!(
+            sealer().of(&"acme".into()).open_text(&carried).as_deref(),
+            Some("because")
+        );
         assert_eq!(sealer().of(&"other".into()).open_text(&carried), None);
-        assert_eq!(sealer().of(&"acme".into()).open_text("gAAAAABforeign"), None);
+        assert_eq!(
+            sealer().of(&"acme".into()).open_text("gAAAAABforeign"),
+            None
+        );
     }
 
     proptest! {

@@ -49,7 +49,13 @@ impl Shelf {
     }
 
     /// Keeps a thing, unless its owner has a quarter of the shelf already.
-    pub(super) fn put(&self, label: Label, owner: &OrganisationName, sealed: Vec<u8>, now: Timestamp) {
+    pub(super) fn put(
+        &self,
+        label: Label,
+        owner: &OrganisationName,
+        sealed: Vec<u8>,
+        now: Timestamp,
+    ) {
         let size = sealed.len() + OVERHEAD;
         let mut inner = self.inner.lock();
         inner.remove(&label);
@@ -132,9 +138,15 @@ mod tests {
     #[test]
     fn the_oldest_is_forgotten_first_and_nothing_outlives_its_time() {
         let shelf = Shelf::new(8 * (OVERHEAD + 100), Duration::from_secs(60));
-        let owners: Vec<OrganisationName> = (0..5).map(|n| format!("o{n}").as_str().into()).collect();
+        let owners: Vec<OrganisationName> =
+            (0..5).map(|n| format!("o{n}").as_str().into()).collect();
         for n in 0..10_u8 {
-            shelf.put([n; 32], &owners[usize::from(n) % 5], vec![n; 100], at(i64::from(n)));
+            shelf.put(
+                [n; 32],
+                &owners[usize::from(n) % 5],
+                vec![n; 100],
+                at(i64::from(n)),
+            );
         }
         assert_eq!(shelf.get(&[0; 32], at(10)), None, "pushed out");
         assert_eq!(shelf.get(&[9; 32], at(10)), Some(vec![9; 100]));

@@ -134,8 +134,7 @@ where
             .take(ranked)
             .filter_map(|(rank, setback)| Some((*rank, setback.wait()?.max(PAUSE))))
             .min_by_key(|(rank, wait)| (*wait, *rank))?;
-        (wait <= self.rooms.limits.retry_wait && self.withdraw())
-            .then_some((again, wait))
+        (wait <= self.rooms.limits.retry_wait && self.withdraw()).then_some((again, wait))
     }
 
     fn answer(mut self, rank: usize, delivered: Delivered) -> Answer {

@@ -35,8 +35,8 @@ use super::Rooms;
 use super::passage::Dispatch;
 use crate::backend::wires;
 use crate::backend::{Call, Reply, TransportError, retry_after};
-use crate::chat::{Code, CountedBy, Refusal, Usage};
 use crate::catalog::Wire;
+use crate::chat::{Code, CountedBy, Refusal, Usage};
 use crate::ledger::Outcome;
 
 /// An error body longer than this says nothing more.
@@ -236,6 +236,7 @@ where
         id: open.id(),
         body: outgoing.body,
         headers: outgoing.headers,
+        continues: outgoing.continues,
         stream: request.stream,
     });
     open.sent();
@@ -283,7 +284,9 @@ fn observe(
             status: 400 | 413 | 422,
             ..
         }) => breaker.success(),
-        Some(Setback::Full | Setback::Unwritten(_) | Setback::CannotSay(_) | Setback::Unreadable(_)) => {}
+        Some(
+            Setback::Full | Setback::Unwritten(_) | Setback::CannotSay(_) | Setback::Unreadable(_),
+        ) => {}
         Some(Setback::Status {
             status: 429,
             retry_after,
@@ -339,6 +342,10 @@ async fn streamed(
     told: bool,
     deadline: Instant,
 ) -> Result<Delivered, Setback> {
+    let wire = {
+        let dispatch = open.dispatch();
+        dispatch.planned.site(dispatch.rank).backend.host().wire
+    };
     let kind = reply
         .headers()
         .get(CONTENT_TYPE)
@@ -348,7 +355,7 @@ async fn streamed(
         open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
         return Err(Setback::NotAnAnswer("it answered 200 with a page of HTML"));
     }
-    if kind.contains("application/json") {
+    if !wires::is_stream(wire, kind) {
         // Tokens may have been spent on it all the same: it is read and booked, but is no stream.
         return whole(reply, open, told).await.and_then(|_| {
             Err(Setback::NotAnAnswer(
@@ -356,8 +363,8 @@ async fn streamed(
             ))
         });
     }
-    let mut upstream = reply.into_body();
-    let mut course = match course(&open, told) {
+    let (head, mut upstream) = reply.into_parts();
+    let mut course = match course(&open, told, &head.headers) {
         Ok(course) => course,
         Err(setback) => {
             open.settle(Outcome::Cut, open.expected(false), CountedBy::Estimated);
@@ -419,7 +426,7 @@ async fn streamed(
 }
 
 /// How the answer goes to its caller.
-fn course(open: &OpenEntry, told: bool) -> Result<Course, Setback> {
+fn course(open: &OpenEntry, told: bool, headers: &http::HeaderMap) -> Result<Course, Setback> {
     let (dispatch, request) = (open.dispatch(), open.request());
     let host = dispatch.planned.site(dispatch.rank).backend.host();
     if !told {
@@ -430,16 +437,17 @@ fn course(open: &OpenEntry, told: bool) -> Result<Course, Setback> {
         };
         return Ok(Course::passed(wires::sight(&host.quirks, request), keep));
     }
+    let telling = dispatch
+        .planned
+        .telling()
+        .map_err(|refusal| Setback::Unreadable(refusal.clone()))?;
     let so_far = match &dispatch.so_far {
         Some(so_far) => so_far.clone(),
         None => {
-            let telling = dispatch
-                .planned
-                .telling()
-                .map_err(|refusal| Setback::Unreadable(refusal.clone()))?;
             let speaker = dispatch.planned.asked.surface.speaker(&telling);
             Arc::new(parking_lot::Mutex::new(SoFar::nothing(speaker)))
         }
     };
-    Ok(Course::told(wires::hearing(host.wire), so_far))
+    let hearing = wires::hearing(host.wire, telling.conversation, headers);
+    Ok(Course::told(hearing, so_far))
 }

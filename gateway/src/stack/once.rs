@@ -79,7 +79,12 @@ impl Answered {
     }
 
     /// The answer kept for this name, or the right to give it.
-    fn begin(self: &Arc<Self>, name: Name, fingerprint: [u8; 32], now: Timestamp) -> Result<Begun, Refusal> {
+    fn begin(
+        self: &Arc<Self>,
+        name: Name,
+        fingerprint: [u8; 32],
+        now: Timestamp,
+    ) -> Result<Begun, Refusal> {
         let mut kept = self.kept.lock();
         kept.forget(now, self.limit_bytes);
         match kept.by_name.get(&name) {
@@ -87,15 +92,26 @@ impl Answered {
                 IDEMPOTENCY_KEY,
                 "this Idempotency-Key was used for another request; choose a new one for each request",
             )),
-            Some(Line { answer: Some(copy), .. }) => Ok(Begun::Before(copy.clone())),
+            Some(Line {
+                answer: Some(copy), ..
+            }) => Ok(Begun::Before(copy.clone())),
             Some(_) => Err(Refusal::new(
                 Code::Conflict,
                 "the first request with this Idempotency-Key is still under way; ask again shortly",
             )
             .retry_after(Duration::from_secs(1))),
             None => {
-                kept.by_name.insert(name.clone(), Line { fingerprint, answer: None });
-                Ok(Begun::Now(Turn { answered: self.clone(), name: Some(name) }))
+                kept.by_name.insert(
+                    name.clone(),
+                    Line {
+                        fingerprint,
+                        answer: None,
+                    },
+                );
+                Ok(Begun::Now(Turn {
+                    answered: self.clone(),
+                    name: Some(name),
+                }))
             }
         }
     }
@@ -104,12 +120,15 @@ impl Answered {
 impl Kept {
     fn forget(&mut self, now: Timestamp, limit_bytes: usize) {
         while let Some((at, _)) = self.order.front() {
-            let old = now.duration_since(*at) > jiff::SignedDuration::try_from(LIFETIME).unwrap_or_default();
+            let old = now.duration_since(*at)
+                > jiff::SignedDuration::try_from(LIFETIME).unwrap_or_default();
             if !old && self.bytes <= limit_bytes && self.by_name.len() <= MOST_NAMES {
                 break;
             }
             if let Some((_, name)) = self.order.pop_front()
-                && let Some(Line { answer: Some(copy), .. }) = self.by_name.remove(&name)
+                && let Some(Line {
+                    answer: Some(copy), ..
+                }) = self.by_name.remove(&name)
             {
                 self.bytes -= copy.bytes();
             }
@@ -124,7 +143,8 @@ impl GivenAnswer {
 
     fn answer(&self) -> Answer {
         let content = if self.stream {
-            let pieces: Vec<Result<Bytes, Infallible>> = self.pieces.iter().cloned().map(Ok).collect();
+            let pieces: Vec<Result<Bytes, Infallible>> =
+                self.pieces.iter().cloned().map(Ok).collect();
             Content::Stream(Body::from_stream(stream::iter(pieces)))
         } else {
             Content::Whole(self.pieces.first().cloned().unwrap_or_default())
@@ -214,7 +234,10 @@ impl<S> Once<S> {
 
 impl<S> Service<Planned> for Once<S>
 where
-    S: Service<Planned, Response = Answer, Error = Refusal, Future = Outcome> + Clone + Send + 'static,
+    S: Service<Planned, Response = Answer, Error = Refusal, Future = Outcome>
+        + Clone
+        + Send
+        + 'static,
 {
     type Response = Answer;
     type Error = Refusal;
@@ -229,7 +252,11 @@ where
             return self.inner.call(planned);
         };
         let now = self.rooms.clock.now();
-        let begun = self.rooms.answered.begin(name(&planned.asked, named), fingerprint(&planned.asked, named), now);
+        let begun = self.rooms.answered.begin(
+            name(&planned.asked, named),
+            fingerprint(&planned.asked, named),
+            now,
+        );
         let turn = match begun {
             Ok(Begun::Now(turn)) => turn,
             Ok(Begun::Before(copy)) => return Box::pin(std::future::ready(Ok(copy.answer()))),
@@ -247,7 +274,13 @@ where
             };
             let content = match answer.content {
                 Content::Whole(body) => {
-                    turn.keep(GivenAnswer { pieces: vec![body.clone()], ..copy }, rooms.clock.now());
+                    turn.keep(
+                        GivenAnswer {
+                            pieces: vec![body.clone()],
+                            ..copy
+                        },
+                        rooms.clock.now(),
+                    );
                     Content::Whole(body)
                 }
                 Content::Stream(body) => Content::Stream(Body::new(Copying {

@@ -1,8 +1,8 @@
 //! What a request is at each height of the line. Each type holds what has been established so far;
 //! a layer can only be called with what the layers above it made.
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -16,8 +16,8 @@ use super::sites::{Site, Sites};
 use super::surface::{Earlier, Surface, Telling};
 use crate::access::Principal;
 use crate::chat::{Conversation, Lack, Refusal, Reply, Request, Speaker, Tokens};
-use crate::id::{BackendName, ModelName, RequestId, Tag};
 use crate::history::{History, Stored};
+use crate::id::{BackendName, ModelName, RequestId, Tag};
 use crate::ledger::budget::Hold;
 use crate::money::Money;
 use crate::routing::Plan;
@@ -148,7 +148,8 @@ impl Planned {
         let asked = &self.asked;
         self.conversation
             .get_or_init(|| {
-                let mut conversation = asked.surface.conversation(&asked.request, &asked.earlier)?;
+                let mut conversation =
+                    asked.surface.conversation(&asked.request, &asked.earlier)?;
                 self.history.restore_reasoning(
                     &asked.principal.payer.organisation,
                     &mut conversation.turns,
@@ -157,6 +158,11 @@ impl Planned {
                 Ok(conversation)
             })
             .as_ref()
+    }
+
+    /// The same, if something has needed it already.
+    pub(super) fn conversation_if_read(&self) -> Option<&Conversation> {
+        self.conversation.get()?.as_ref().ok()
     }
 
     pub(super) fn telling(&self) -> Result<Telling<'_>, &Refusal> {

@@ -3,11 +3,19 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::openai::{self, Hearing, Plain, Sight};
-use super::bedrock::{self, names::Names};
+use super::bedrock::{self, Names};
+use super::openai::{self, Plain, Sight};
 use super::{Asked, CannotSay, Decoder, Outgoing};
 use crate::catalog::{Quirks, Wire};
 use crate::chat::{Conversation, Dialect, Reply, Request};
+
+/// Where a model is asked, behind a host's address.
+pub fn path(wire: Wire, model: &str, stream: bool) -> String {
+    match wire {
+        Wire::Openai => "/chat/completions".to_owned(),
+        Wire::BedrockConverse => bedrock::path(model, stream),
+    }
+}
 
 /// Whether a body can go to this host as it came, but for edits in place.
 pub fn passes(wire: Wire, request: &Request, quirks: &Quirks) -> bool {
@@ -15,6 +23,7 @@ pub fn passes(wire: Wire, request: &Request, quirks: &Quirks) -> bool {
         Wire::Openai => {
             request.original.dialect == Dialect::OpenaiChat && openai::passes(request, quirks)
         }
+        Wire::BedrockConverse => false,
     }
 }
 
@@ -34,6 +43,7 @@ pub fn body(
 ) -> Result<Outgoing, CannotSay> {
     match wire {
         Wire::Openai => openai::body(conversation, asked),
+        Wire::BedrockConverse => bedrock::body(conversation, asked),
     }
 }
 
@@ -42,24 +52,35 @@ pub fn sight(quirks: &Quirks, request: &Request) -> Sight {
     Sight::new(!request.usage_wanted).renaming(quirks.says_reasoning)
 }
 
-/// Hears a stream that is told anew.
-pub fn hearing(wire: Wire) -> Box<dyn Decoder> {
+/// Hears a stream that is told anew: the answer to this conversation, with these headers.
+pub fn hearing(wire: Wire, conversation: &Conversation, headers: &HeaderMap) -> Box<dyn Decoder> {
     match wire {
-        Wire::Openai => Box::new(Hearing::new()),
+        Wire::Openai => Box::new(openai::Hearing::new()),
+        Wire::BedrockConverse => Box::new(bedrock::Hearing::new(
+            Names::of(conversation),
+            bedrock::request_id(headers),
+        )),
     }
 }
 
-/// What a plain answer is worth.
-pub fn plain(wire: Wire, body: &[u8]) -> Plain {
+/// What a plain answer is worth to the books.
+pub fn plain(wire: Wire, headers: &HeaderMap, body: &[u8]) -> Plain {
     match wire {
         Wire::Openai => openai::plain(body),
+        Wire::BedrockConverse => {
+            bedrock::plain(body, &Names::default(), bedrock::request_id(headers)).0
+        }
     }
 }
 
-/// What a plain answer says.
-pub fn heard(wire: Wire, body: &[u8]) -> Option<Reply> {
+/// What a plain answer to this conversation says.
+pub fn heard(wire: Wire, conversation: Option<&Conversation>, body: &[u8]) -> Option<Reply> {
     match wire {
         Wire::Openai => openai::heard(body),
+        Wire::BedrockConverse => {
+            let names = conversation.map(Names::of).unwrap_or_default();
+            Some(bedrock::plain(body, &names, None).1)
+        }
     }
 }
 
@@ -72,9 +93,21 @@ pub fn plain_passed(quirks: &Quirks, body: Bytes) -> Bytes {
     }
 }
 
+/// Whether a content type is that of this wire's streams.
+pub fn is_stream(wire: Wire, content_type: &str) -> bool {
+    match wire {
+        Wire::Openai => !content_type.contains("application/json"),
+        Wire::BedrockConverse => content_type.contains("eventstream"),
+    }
+}
+
 /// What an error is worth, as an HTTP status that says who could do better, and its text.
-pub fn refusal(wire: Wire, status: u16, _headers: &HeaderMap, body: &[u8]) -> (u16, String) {
+pub fn refusal(wire: Wire, status: u16, headers: &HeaderMap, body: &[u8]) -> (u16, String) {
     match wire {
         Wire::Openai => (status, openai::error_message(body)),
+        Wire::BedrockConverse => (
+            bedrock::judged_status(status, bedrock::error_type(headers, body).as_deref()),
+            bedrock::error_message(headers, body),
+        ),
     }
 }

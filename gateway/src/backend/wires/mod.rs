@@ -2,8 +2,8 @@
 //! a body that is in its dialect already) and hears the host's answer as canonical events. It knows
 //! no surface.
 
-mod dispatch;
 pub mod bedrock;
+mod dispatch;
 pub mod openai;
 pub mod sse;
 
@@ -13,7 +13,9 @@ use http::HeaderMap;
 use crate::catalog::Quirks;
 use crate::chat::{Event, Frames, Tokens};
 
-pub use dispatch::{body, heard, hearing, passed, passes, plain, plain_passed, refusal, sight};
+pub use dispatch::{
+    body, heard, hearing, is_stream, passed, passes, path, plain, plain_passed, refusal, sight,
+};
 pub use openai::{Plain, Report};
 
 /// What is asked of the host beyond what the caller wrote.

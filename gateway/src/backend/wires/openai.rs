@@ -83,13 +83,6 @@ pub fn passed(request: &Request, asked: Asked<'_>) -> Outgoing {
     if let Some(field) = &quirks.tenant_field {
         inserted.push_str(&format!("{}:{},", quoted(field), quoted(asked.tenant)));
     }
-    remove(&spans.members, &mut edits, |key| {
-        TENANT_FIELDS.contains(&key)
-            || quirks.tenant_field.as_deref() == Some(key)
-            || (words.is_some() && THINKING_FIELDS.contains(&key))
-            || (renamed && matches!(key, "max_tokens" | "max_completion_tokens"))
-            || quirks.refused_fields.iter().any(|field| **field == *key)
-    });
     if !inserted.is_empty() {
         let at = spans.first_member;
         edits.push(Edit {
@@ -97,6 +90,13 @@ pub fn passed(request: &Request, asked: Asked<'_>) -> Outgoing {
             with: Bytes::from(inserted),
         });
     }
+    remove(&spans.members, &mut edits, |key| {
+        TENANT_FIELDS.contains(&key)
+            || quirks.tenant_field.as_deref() == Some(key)
+            || (words.is_some() && THINKING_FIELDS.contains(&key))
+            || (renamed && matches!(key, "max_tokens" | "max_completion_tokens"))
+            || quirks.refused_fields.iter().any(|field| **field == *key)
+    });
     Outgoing {
         body: request.original.frames.edited(edits),
         headers: say::headers(quirks),

@@ -1,3 +1,105 @@
-//! The dialects that callers speak, one module each.
+//! The dialects that callers speak, one module each, and how the line sees them.
 
+pub mod anthropic;
 pub mod openai_chat;
+
+use bytes::Bytes;
+
+use crate::chat::{Code, Conversation, Frames, Refusal, Reply, Request, Speaker};
+use crate::stack::{Earlier, Surface, Telling};
+
+/// `POST /v1/chat/completions`.
+pub const CHAT: &dyn Surface = &Chat;
+/// `POST /v1/messages`.
+pub const ANTHROPIC: &dyn Surface = &Messages;
+
+#[derive(Debug)]
+struct Chat;
+
+impl Surface for Chat {
+    fn name(&self) -> &'static str {
+        "openai_chat"
+    }
+
+    fn read(&self, frames: Frames) -> Result<Request, Refusal> {
+        openai_chat::read(frames)
+    }
+
+    fn conversation(&self, request: &Request, _: &Earlier) -> Result<Conversation, Refusal> {
+        openai_chat::conversation(request)
+    }
+
+    fn speaker(&self, telling: &Telling<'_>) -> Box<dyn Speaker> {
+        Box::new(openai_chat::Talk::new(
+            telling.request,
+            telling.conversation,
+            telling.id,
+        ))
+    }
+
+    fn resume(&self, telling: &Telling<'_>, begun: &Reply) -> Option<Box<dyn Speaker>> {
+        Some(Box::new(openai_chat::Talk::resume(
+            telling.request,
+            telling.conversation,
+            telling.id,
+            begun.id.clone(),
+            None,
+        )))
+    }
+
+    fn whole(&self, telling: &Telling<'_>, reply: &Reply) -> Bytes {
+        openai_chat::whole(telling.request, telling.conversation, telling.id, reply)
+    }
+
+    fn stream_error(&self, refusal: &Refusal) -> Bytes {
+        openai_chat::stream_error(refusal)
+    }
+
+    fn error_body(&self, refusal: &Refusal) -> Bytes {
+        openai_chat::error_body(refusal)
+    }
+}
+
+#[derive(Debug)]
+struct Messages;
+
+impl Surface for Messages {
+    fn name(&self) -> &'static str {
+        "anthropic"
+    }
+
+    fn read(&self, frames: Frames) -> Result<Request, Refusal> {
+        anthropic::read(frames)
+    }
+
+    fn conversation(&self, request: &Request, _: &Earlier) -> Result<Conversation, Refusal> {
+        anthropic::conversation(request)
+    }
+
+    fn speaker(&self, telling: &Telling<'_>) -> Box<dyn Speaker> {
+        let talk = anthropic::Talk::new(telling.request, telling.conversation, telling.id);
+        Box::new(talk)
+    }
+
+    fn whole(&self, telling: &Telling<'_>, reply: &Reply) -> Bytes {
+        anthropic::whole(
+            telling.request,
+            telling.conversation,
+            telling.id,
+            None,
+            reply,
+        )
+    }
+
+    fn stream_error(&self, refusal: &Refusal) -> Bytes {
+        anthropic::stream_error(refusal)
+    }
+
+    fn error_body(&self, refusal: &Refusal) -> Bytes {
+        anthropic::error_body(refusal)
+    }
+
+    fn error_status(&self, code: Code) -> u16 {
+        anthropic::error_status(code)
+    }
+}

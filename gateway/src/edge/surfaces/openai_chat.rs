@@ -339,7 +339,9 @@ fn wrong(field: &str, what: &str) -> Refusal {
 /// the backends considered beside them.
 pub fn error_body(refusal: &Refusal) -> Bytes {
     let kind = match refusal.code {
-        Code::InvalidRequest | Code::TooLarge | Code::NotFound | Code::Conflict => "invalid_request_error",
+        Code::InvalidRequest | Code::TooLarge | Code::NotFound | Code::Conflict => {
+            "invalid_request_error"
+        }
         Code::InvalidKey => "authentication_error",
         Code::NoCertifiedBackend | Code::NotAllowed => "permission_error",
         Code::BudgetExceeded => "insufficient_quota",

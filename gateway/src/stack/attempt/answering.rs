@@ -41,7 +41,12 @@ where
     S: Service<Dispatch, Response = Delivered, Error = Setback> + Send + Unpin + 'static,
     S::Future: Send + 'static,
 {
-    pub(super) fn new(walk: Walk<S>, rank: usize, stream: MeteredStream, broken: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(
+        walk: Walk<S>,
+        rank: usize,
+        stream: MeteredStream,
+        broken: Arc<AtomicBool>,
+    ) -> Self {
         Answering {
             walk: Some(walk),
             rank,
@@ -73,7 +78,8 @@ where
     S::Future: Send + 'static,
 {
     async fn go_on(mut self, mut rank: usize, so_far: Shared, refusal: Refusal) -> Next<S> {
-        self.setbacks.push((rank, Setback::Broken(refusal.message.clone())));
+        self.setbacks
+            .push((rank, Setback::Broken(refusal.message.clone())));
         loop {
             let next = rank + 1;
             let may = self.attempts < self.rooms.limits.attempts
@@ -84,18 +90,29 @@ where
                 refusal.attempts = self.attempts;
                 let refusal = refusal.because(self.lacks());
                 let bytes = failed(&so_far, &refusal);
-                return Next { walk: self, rank, outcome: Err(bytes) };
+                return Next {
+                    walk: self,
+                    rank,
+                    outcome: Err(bytes),
+                };
             }
             rank = next;
             match self.ask(rank, Some(so_far.clone())).await {
                 Ok(Delivered::Stream(stream)) => {
                     self.attempts += 1;
-                    return Next { walk: self, rank, outcome: Ok(*stream) };
+                    return Next {
+                        walk: self,
+                        rank,
+                        outcome: Ok(*stream),
+                    };
                 }
                 // A stream was asked for.
                 Ok(Delivered::Whole { .. }) => {
                     self.attempts += 1;
-                    self.setbacks.push((rank, Setback::NotAnAnswer("it answered a stream with a plain body")));
+                    self.setbacks.push((
+                        rank,
+                        Setback::NotAnAnswer("it answered a stream with a plain body"),
+                    ));
                 }
                 Err(setback) => {
                     if setback.was_sent() {
@@ -123,7 +140,11 @@ where
         let this = &mut *self;
         loop {
             if let Some(next) = &mut this.next {
-                let Next { walk, rank, outcome } = ready!(next.as_mut().poll(context));
+                let Next {
+                    walk,
+                    rank,
+                    outcome,
+                } = ready!(next.as_mut().poll(context));
                 this.next = None;
                 this.rank = rank;
                 match outcome {
@@ -143,7 +164,9 @@ where
             match ready!(stream.poll_piece(context)) {
                 Some(Piece::Bytes(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Some(Piece::Broken(refusal)) => {
-                    let Some(stream) = this.stream.take() else { continue };
+                    let Some(stream) = this.stream.take() else {
+                        continue;
+                    };
                     if let Some(ending) = this.go_on(&stream, refusal) {
                         this.broken.store(true, Relaxed);
                         return Poll::Ready(Some(Ok(Frame::data(ending))));

@@ -77,8 +77,14 @@ impl SoFar {
 pub(in super::super) type Shared = Arc<Mutex<SoFar>>;
 
 pub(super) enum Course {
-    Passed { sight: Sight, kept: Kept },
-    Told { decoder: Box<dyn Decoder>, so_far: Shared },
+    Passed {
+        sight: Sight,
+        kept: Kept,
+    },
+    Told {
+        decoder: Box<dyn Decoder>,
+        so_far: Shared,
+    },
 }
 
 impl Course {
@@ -107,9 +113,7 @@ impl Course {
                 kept.keep(&chunk);
                 sight.take(chunk)
             }
-            Course::Told { decoder, so_far } => {
-                tell(so_far, |heard| decoder.take(chunk, heard))
-            }
+            Course::Told { decoder, so_far } => tell(so_far, |heard| decoder.take(chunk, heard)),
         }
     }
 

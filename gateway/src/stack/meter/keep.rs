@@ -16,7 +16,8 @@ pub(super) fn keep(open: &OpenEntry, course: &Course) {
 /// Whether an answer that ended so is needed again.
 pub(super) fn wanted(open: &OpenEntry, finish: Option<Finish>) -> bool {
     let request = open.request();
-    request.keep || (request.needs.tools && matches!(finish, Some(Finish::ToolCalls | Finish::Stop)))
+    request.keep
+        || (request.needs.tools && matches!(finish, Some(Finish::ToolCalls | Finish::Stop)))
 }
 
 pub(super) fn keep_reply(open: &OpenEntry, reply: &Reply) {

@@ -16,10 +16,16 @@ pub(super) struct Put {
     pub(super) told: bool,
 }
 
-pub(super) fn put(tenants: &Tenants, dispatch: &Dispatch, backend: &Backend) -> Result<Put, Setback> {
+pub(super) fn put(
+    tenants: &Tenants,
+    dispatch: &Dispatch,
+    backend: &Backend,
+) -> Result<Put, Setback> {
     let planned = &*dispatch.planned;
     let request = &planned.asked.request;
-    let tenant = tenants.of(&planned.asked.principal.payer.organisation).to_string();
+    let tenant = tenants
+        .of(&planned.asked.principal.payer.organisation)
+        .to_string();
     let asked = Asked {
         model: &backend.offer().id,
         quirks: &backend.host().quirks,

@@ -77,7 +77,10 @@ impl MeteredStream {
     }
 
     /// The next bytes; `None` after the end.
-    pub(in super::super) fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<Piece>> {
+    pub(in super::super) fn poll_piece(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Piece>> {
         let Some(flow) = &mut self.0 else {
             return Poll::Ready(None);
         };

@@ -52,8 +52,13 @@ async fn collect(reply: Reply, limit: u64, idle: Duration) -> Collected {
     Collected::Whole(only.unwrap_or_else(|| whole.freeze()))
 }
 
-pub(super) async fn whole(reply: Reply, mut open: OpenEntry, told: bool) -> Result<Delivered, Setback> {
+pub(super) async fn whole(
+    reply: Reply,
+    mut open: OpenEntry,
+    told: bool,
+) -> Result<Delivered, Setback> {
     let limits = &open.rooms().limits;
+    let headers = reply.headers().clone();
     let body = match collect(reply, limits.answer_bytes, limits.idle_timeout).await {
         Collected::Whole(body) => body,
         Collected::Broken(error, seen) => {
@@ -74,14 +79,19 @@ pub(super) async fn whole(reply: Reply, mut open: OpenEntry, told: bool) -> Resu
             ));
         }
     };
-    read_whole(body, open, told).await
+    read_whole(body, &headers, open, told).await
 }
 
-async fn read_whole(body: Bytes, mut open: OpenEntry, told: bool) -> Result<Delivered, Setback> {
+async fn read_whole(
+    body: Bytes,
+    headers: &http::HeaderMap,
+    mut open: OpenEntry,
+    told: bool,
+) -> Result<Delivered, Setback> {
     let dispatch = open.dispatch();
     let host = dispatch.planned.site(dispatch.rank).backend.host();
     let wire = host.wire;
-    match wires::plain(wire, &body) {
+    match wires::plain(wire, headers, &body) {
         Plain::Answer {
             usage,
             nonsense,
@@ -148,7 +158,7 @@ fn tell(
     if !told && !keep {
         return Ok(wires::plain_passed(&host.quirks, body));
     }
-    let Some(mut reply) = wires::heard(host.wire, &body) else {
+    let Some(mut reply) = wires::heard(host.wire, planned.conversation_if_read(), &body) else {
         return Err(Setback::NotAnAnswer("its answer cannot be read"));
     };
     reply.usage = Some(usage);

@@ -154,6 +154,7 @@ pub fn body(conversation: &Conversation, asked: Asked<'_>) -> Result<Outgoing, C
     Ok(Outgoing {
         body: frames,
         headers,
+        continues: false,
     })
 }
 

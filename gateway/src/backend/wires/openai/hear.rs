@@ -6,15 +6,15 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{self, Deserializer, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::usage::RawUsage;
 use super::{Report, error_text, finish};
-use crate::backend::wires::sse::{Line, Lines};
 use crate::backend::wires::Decoder;
+use crate::backend::wires::sse::{Line, Lines};
 use crate::chat::{Event, Finish, Reply};
 
 /// Calls of one answer beyond these are not told.
@@ -179,13 +179,18 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
             }
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Text<'de>, A::Error> {
                 // Arguments as an object instead of a string: written as one.
-                let value = serde_json::Value::deserialize(de::value::MapAccessDeserializer::new(map))?;
+                let value =
+                    serde_json::Value::deserialize(de::value::MapAccessDeserializer::new(map))?;
                 Ok(Text(Some(Cow::Owned(value.to_string()))))
             }
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut parts: A) -> Result<Text<'de>, A::Error> {
                 let mut joined = String::new();
                 while let Some(part) = parts.next_element::<serde_json::Value>()? {
-                    joined.push_str(part.get("text").and_then(|text| text.as_str()).unwrap_or(""));
+                    joined.push_str(
+                        part.get("text")
+                            .and_then(|text| text.as_str())
+                            .unwrap_or(""),
+                    );
                 }
                 Ok(Text(Some(Cow::Owned(joined))))
             }
@@ -240,23 +245,43 @@ impl Ear {
 
     fn choice(&mut self, choice: &ChunkChoice<'_>, number: u32, heard: &mut dyn FnMut(Event<'_>)) {
         if let Some(delta) = &choice.delta {
-            let details = delta.reasoning_details.iter().flatten().find_map(|detail| detail.text.said());
+            let details = delta
+                .reasoning_details
+                .iter()
+                .flatten()
+                .find_map(|detail| detail.text.said());
             // Hosts that say it twice say the same.
-            let reasoning = delta.reasoning_content.said().or(delta.reasoning.said()).or(details);
+            let reasoning = delta
+                .reasoning_content
+                .said()
+                .or(delta.reasoning.said())
+                .or(details);
             if let Some(text) = reasoning {
                 self.report.reasoning_bytes += text.len() as u64;
-                heard(Event::Reasoning { choice: number, text });
+                heard(Event::Reasoning {
+                    choice: number,
+                    text,
+                });
             }
-            for text in [delta.content.said(), delta.refusal.said()].into_iter().flatten() {
+            for text in [delta.content.said(), delta.refusal.said()]
+                .into_iter()
+                .flatten()
+            {
                 self.report.visible_bytes += text.len() as u64;
-                heard(Event::Text { choice: number, text });
+                heard(Event::Text {
+                    choice: number,
+                    text,
+                });
             }
             for (call, position) in delta.tool_calls.iter().flatten().zip(0_u64..) {
                 self.call(number, call, position, heard);
             }
         }
         if let Some(json) = choice.logprobs.filter(|json| json.get() != "null") {
-            heard(Event::Logprobs { choice: number, json: json.get() });
+            heard(Event::Logprobs {
+                choice: number,
+                json: json.get(),
+            });
         }
         if let Some(word) = choice.finish_reason.said() {
             let reason = match finish(word) {
@@ -267,7 +292,10 @@ impl Ear {
             self.report.finish = Some(reason);
             if reason != Finish::HostGaveUp {
                 self.tell_nameless(number, heard);
-                heard(Event::Finish { choice: number, reason });
+                heard(Event::Finish {
+                    choice: number,
+                    reason,
+                });
             }
         }
     }
@@ -284,12 +312,24 @@ impl Ear {
         self.calls(choice).is_some_and(|calls| !calls.0.is_empty())
     }
 
-    fn call(&mut self, choice: u32, delta: &ToolDelta<'_>, position: u64, heard: &mut dyn FnMut(Event<'_>)) {
-        let Some(calls) = self.calls(choice) else { return };
-        let Some(at) = calls.place(delta, position) else { return };
+    fn call(
+        &mut self,
+        choice: u32,
+        delta: &ToolDelta<'_>,
+        position: u64,
+        heard: &mut dyn FnMut(Event<'_>),
+    ) {
+        let Some(calls) = self.calls(choice) else {
+            return;
+        };
+        let Some(at) = calls.place(delta, position) else {
+            return;
+        };
         let function = delta.function.as_ref();
         let name = function.and_then(|function| function.name.said());
-        let arguments = function.and_then(|function| function.arguments.said()).unwrap_or("");
+        let arguments = function
+            .and_then(|function| function.arguments.said())
+            .unwrap_or("");
         let index = u32::try_from(at).unwrap_or(u32::MAX);
         if !calls.0[at].told {
             let Some(name) = name else {
@@ -297,7 +337,11 @@ impl Ear {
                 return;
             };
             let minted;
-            let id = match delta.id.said().or(Some(calls.0[at].host_id.as_str()).filter(|id| !id.is_empty())) {
+            let id = match delta
+                .id
+                .said()
+                .or(Some(calls.0[at].host_id.as_str()).filter(|id| !id.is_empty()))
+            {
                 Some(id) if !calls.has_id(id, at) => id,
                 // Missing, or the same as another's: results could not be told apart.
                 _ => {
@@ -305,30 +349,54 @@ impl Ear {
                     &minted
                 }
             };
-            heard(Event::Call { choice, index, id, name });
+            heard(Event::Call {
+                choice,
+                index,
+                id,
+                name,
+            });
             let id = id.to_owned();
             let known = &mut calls.0[at];
             known.told = true;
             known.host_id = id;
             let early = std::mem::take(&mut known.early);
             if !early.is_empty() {
-                heard(Event::Arguments { choice, index, piece: &early });
+                heard(Event::Arguments {
+                    choice,
+                    index,
+                    piece: &early,
+                });
             }
         }
         if !arguments.is_empty() {
-            heard(Event::Arguments { choice, index, piece: arguments });
+            heard(Event::Arguments {
+                choice,
+                index,
+                piece: arguments,
+            });
         }
         self.report.visible_bytes += arguments.len() as u64;
     }
 
     /// Calls that never got a name: told all the same, so that nothing is lost silently.
     fn tell_nameless(&mut self, choice: u32, heard: &mut dyn FnMut(Event<'_>)) {
-        let Some(calls) = self.calls(choice) else { return };
+        let Some(calls) = self.calls(choice) else {
+            return;
+        };
         for (known, index) in calls.0.iter_mut().zip(0_u32..) {
             if !std::mem::replace(&mut known.told, true) {
                 let id = format!("call_{}", Uuid::now_v7().simple());
-                heard(Event::Call { choice, index, id: &id, name: "" });
-                heard(Event::Arguments { choice, index, piece: &known.early });
+                heard(Event::Call {
+                    choice,
+                    index,
+                    id: &id,
+                    name: "",
+                });
+                heard(Event::Arguments {
+                    choice,
+                    index,
+                    piece: &known.early,
+                });
             }
         }
     }
@@ -341,8 +409,15 @@ impl Calls {
             (Some(index), _) => self.0.iter().position(|known| known.index == index),
             (None, Some(id)) => self.0.iter().position(|known| known.host_id == id),
             (None, None) => {
-                let named = delta.function.as_ref().is_some_and(|function| function.name.said().is_some());
-                if named { None } else { self.0.len().checked_sub(1) }
+                let named = delta
+                    .function
+                    .as_ref()
+                    .is_some_and(|function| function.name.said().is_some());
+                if named {
+                    None
+                } else {
+                    self.0.len().checked_sub(1)
+                }
             }
         };
         if found.is_some() {

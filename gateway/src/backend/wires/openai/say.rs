@@ -21,11 +21,17 @@ use crate::chat::{
 pub fn body(conversation: &Conversation, asked: Asked<'_>) -> Result<Outgoing, CannotSay> {
     let quirks = asked.quirks;
     let effort = effort(conversation, quirks)?;
-    let unfinished = matches!(conversation.turns.last(), Some(Turn::Assistant(said)) if said.unfinished);
+    let unfinished =
+        matches!(conversation.turns.last(), Some(Turn::Assistant(said)) if said.unfinished);
     if unfinished && quirks.continues == Continues::No {
         return Err(cannot("it cannot go on from the middle of an answer"));
     }
-    let says = Says { conversation, asked, effort, unfinished };
+    let says = Says {
+        conversation,
+        asked,
+        effort,
+        unfinished,
+    };
     says.check()?;
     let mut bytes = Vec::with_capacity(4096);
     serde_json::to_writer(&mut bytes, &says)
@@ -57,7 +63,10 @@ fn cannot(why: &str) -> CannotSay {
 /// How much the host is to think: what was asked, but for calls that it can only be forced to make
 /// without thinking.
 fn effort(conversation: &Conversation, quirks: &Quirks) -> Result<Effort, CannotSay> {
-    let forced = matches!(conversation.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
+    let forced = matches!(
+        conversation.tool_choice,
+        ToolChoice::Required | ToolChoice::Named(_)
+    );
     if !(forced && quirks.forced_tools_need_thinking_off) {
         return Ok(conversation.effort);
     }
@@ -73,7 +82,10 @@ fn effort(conversation: &Conversation, quirks: &Quirks) -> Result<Effort, Cannot
 ///
 /// # Errors
 /// Where nobody has said how.
-pub(super) fn thinking(effort: Effort, quirks: &Quirks) -> Result<Option<&Map<String, Value>>, CannotSay> {
+pub(super) fn thinking(
+    effort: Effort,
+    quirks: &Quirks,
+) -> Result<Option<&Map<String, Value>>, CannotSay> {
     let words = match effort {
         Effort::Unsaid => return Ok(None),
         Effort::Off => &quirks.thinking.off,
@@ -108,7 +120,10 @@ impl Says<'_> {
         }
         let owes = quirks.history_reasoning == HistoryReasoning::Required
             && self.effort != Effort::Off
-            && conversation.turns.iter().any(|turn| matches!(turn, Turn::Assistant(said) if owes(said)));
+            && conversation
+                .turns
+                .iter()
+                .any(|turn| matches!(turn, Turn::Assistant(said) if owes(said)));
         if owes && quirks.lost_reasoning.is_empty() {
             return Err(cannot(
                 "it wants the thinking behind earlier calls back, and that is not known here any more",
@@ -125,7 +140,12 @@ fn owes(said: &Said) -> bool {
 
 impl Serialize for Says<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Says { conversation, asked, effort, .. } = self;
+        let Says {
+            conversation,
+            asked,
+            effort,
+            ..
+        } = self;
         let quirks = asked.quirks;
         let mut body = serializer.serialize_map(None)?;
         body.serialize_entry("model", asked.model)?;
@@ -133,7 +153,12 @@ impl Serialize for Says<'_> {
         if asked.stream {
             body.serialize_entry("stream", &true)?;
             if !quirks.no_stream_options {
-                body.serialize_entry("stream_options", &StreamOptions { include_usage: true })?;
+                body.serialize_entry(
+                    "stream_options",
+                    &StreamOptions {
+                        include_usage: true,
+                    },
+                )?;
             }
         }
         if let Some(bound) = conversation.max_output.or(asked.bound) {
@@ -160,12 +185,25 @@ impl Serialize for Says<'_> {
         }
         match &conversation.format {
             Format::Text => {}
-            Format::JsonObject => body.serialize_entry("response_format", &serde_json::json!({"type": "json_object"}))?,
-            Format::JsonSchema { name, description, schema, strict } => body.serialize_entry(
+            Format::JsonObject => body.serialize_entry(
+                "response_format",
+                &serde_json::json!({"type": "json_object"}),
+            )?,
+            Format::JsonSchema {
+                name,
+                description,
+                schema,
+                strict,
+            } => body.serialize_entry(
                 "response_format",
                 &JsonSchema {
                     r#type: "json_schema",
-                    json_schema: Schema { name, description: description.as_deref(), schema, strict: *strict },
+                    json_schema: Schema {
+                        name,
+                        description: description.as_deref(),
+                        schema,
+                        strict: *strict,
+                    },
                 },
             )?,
         }
@@ -193,7 +231,12 @@ impl Serialize for Says<'_> {
             }
         }
         // Checked before: an error here cannot be told.
-        for (name, value) in thinking(*effort, quirks).ok().flatten().into_iter().flatten() {
+        for (name, value) in thinking(*effort, quirks)
+            .ok()
+            .flatten()
+            .into_iter()
+            .flatten()
+        {
             body.serialize_entry(name, value)?;
         }
         for (name, value) in &quirks.fields {
@@ -207,7 +250,8 @@ impl Serialize for Says<'_> {
             body.serialize_entry("add_generation_prompt", &false)?;
         }
         for (name, value) in &conversation.rest {
-            let ours = quirks.tenant_field.as_deref() == Some(name) || quirks.fields.contains_key(name);
+            let ours =
+                quirks.tenant_field.as_deref() == Some(name) || quirks.fields.contains_key(name);
             if !ours && !quirks.refused_fields.iter().any(|field| **field == **name) {
                 body.serialize_entry(name, value)?;
             }
@@ -282,20 +326,35 @@ impl Serialize for Messages<'_> {
                 messages.serialize_element(&Message::Parts("user", &std::mem::take(&mut shown)))?;
             }
             match turn {
-                Turn::System(parts) => messages.serialize_element(&Message::Text("system", &text_of(parts)))?,
+                Turn::System(parts) => {
+                    messages.serialize_element(&Message::Text("system", &text_of(parts)))?
+                }
                 Turn::User(parts) => {
                     if let [Part::Text(text)] = &parts[..] {
                         messages.serialize_element(&Message::Text("user", text))?;
-                    } else if parts.iter().all(|part| matches!(part, Part::Text(_))) && quirks.string_content {
+                    } else if parts.iter().all(|part| matches!(part, Part::Text(_)))
+                        && quirks.string_content
+                    {
                         messages.serialize_element(&Message::Text("user", &text_of(parts)))?;
                     } else {
-                        messages.serialize_element(&Message::Parts("user", &parts.iter().collect::<Vec<_>>()))?;
+                        messages.serialize_element(&Message::Parts(
+                            "user",
+                            &parts.iter().collect::<Vec<_>>(),
+                        ))?;
                     }
                 }
                 Turn::Assistant(said) => messages.serialize_element(&Assistant { said, says })?,
-                Turn::Result { call, parts, failed } => {
+                Turn::Result {
+                    call,
+                    parts,
+                    failed,
+                } => {
                     shown.extend(parts.iter().filter(|part| matches!(part, Part::Image(_))));
-                    messages.serialize_element(&ToolResult { call, text: &text_of(parts), failed: *failed })?;
+                    messages.serialize_element(&ToolResult {
+                        call,
+                        text: &text_of(parts),
+                        failed: *failed,
+                    })?;
                 }
             }
         }
@@ -321,7 +380,10 @@ impl Serialize for Message<'_> {
             }
             Message::Parts(role, parts) => {
                 message.serialize_entry("role", role)?;
-                message.serialize_entry("content", &parts.iter().map(|part| Content(part)).collect::<Vec<_>>())?;
+                message.serialize_entry(
+                    "content",
+                    &parts.iter().map(|part| Content(part)).collect::<Vec<_>>(),
+                )?;
             }
         }
         message.end()
@@ -416,7 +478,11 @@ impl Serialize for Calls<'_> {
             function: Function {
                 name: &call.name,
                 // A call without arguments is one with none of them.
-                arguments: if call.arguments.is_empty() { "{}" } else { &call.arguments },
+                arguments: if call.arguments.is_empty() {
+                    "{}"
+                } else {
+                    &call.arguments
+                },
             },
         }))
     }

@@ -505,7 +505,10 @@ mod tests {
     fn what_looks_like_an_end_does_not_pass_after_a_failure() {
         let failed = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"boom\"}}\n\ndata: [DONE]\n\n";
         let (out, _) = run(failed, &[], false);
-        assert_eq!(out, b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n");
+        assert_eq!(
+            out,
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
+        );
         let gave_up = b"data: {\"choices\":[{\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n";
         assert_eq!(run(gave_up, &[], false).0, b"");
     }

@@ -28,7 +28,9 @@ fn hear(stream: &[u8], cuts: &[usize]) -> (Reply, Report) {
     let mut start = 0;
     for &cut in cuts.iter().chain([&stream.len()]) {
         let cut = cut.clamp(start, stream.len());
-        hearing.take(Bytes::copy_from_slice(&stream[start..cut]), &mut |event| reply.hear(event));
+        hearing.take(Bytes::copy_from_slice(&stream[start..cut]), &mut |event| {
+            reply.hear(event)
+        });
         start = cut;
     }
     hearing.end(&mut |event| reply.hear(event));
@@ -44,13 +46,31 @@ fn a_stream_of_every_oddity_is_one_answer() {
     assert_eq!(choice.said.text, "say \"x\"");
     assert_eq!(
         choice.said.calls[0],
-        Call { id: "call_a".into(), name: "look".into(), arguments: "{\"a\":1}".into() }
+        Call {
+            id: "call_a".into(),
+            name: "look".into(),
+            arguments: "{\"a\":1}".into()
+        }
     );
     let second = &choice.said.calls[1];
-    assert_eq!((second.name.as_str(), second.arguments.as_str()), ("wait", "{}"));
-    assert!(second.id.starts_with("call_") && second.id != "call_a", "{}", second.id);
-    assert_eq!(choice.finish, Some(Finish::ToolCalls), "calls decide, not the word stop");
-    assert_eq!(reply.usage.map(|usage| usage.cache_hit), Some(Tokens::new(4)));
+    assert_eq!(
+        (second.name.as_str(), second.arguments.as_str()),
+        ("wait", "{}")
+    );
+    assert!(
+        second.id.starts_with("call_") && second.id != "call_a",
+        "{}",
+        second.id
+    );
+    assert_eq!(
+        choice.finish,
+        Some(Finish::ToolCalls),
+        "calls decide, not the word stop"
+    );
+    assert_eq!(
+        reply.usage.map(|usage| usage.cache_hit),
+        Some(Tokens::new(4))
+    );
     assert!(report.done && report.complete());
 }
 
@@ -62,7 +82,10 @@ fn a_plain_answer_is_heard_as_its_stream_would_be() {
         "finish_reason":"tool_calls"}],"usage":{"prompt_tokens":3,"completion_tokens":2}});
     let reply = heard(body.to_string().as_bytes()).expect("an answer");
     let said = &reply.choices[0].said;
-    assert_eq!((said.reasoning.as_deref(), said.text.as_str()), (Some("hm"), ""));
+    assert_eq!(
+        (said.reasoning.as_deref(), said.text.as_str()),
+        (Some("hm"), "")
+    );
     assert_eq!(said.calls.len(), 2);
     assert_eq!(said.calls[0].id, "t1");
     assert_eq!(said.calls[1].arguments, "{\"a\":2}");
@@ -78,7 +101,10 @@ fn arguments_that_come_before_the_name_are_not_lost() {
     );
     let (reply, _) = hear(stream.as_bytes(), &[]);
     let call = &reply.choices[0].said.calls[0];
-    assert_eq!((call.name.as_str(), call.arguments.as_str()), ("look", "{\"a\":1}"));
+    assert_eq!(
+        (call.name.as_str(), call.arguments.as_str()),
+        ("look", "{\"a\":1}")
+    );
 }
 
 #[test]
