@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use toml::Spanned;
 use toml::value::Datetime;
 
+use super::quirks::QuirksForm;
 use super::{BillsAt, CacheKind, Hours, TariffKind, Wire};
 use crate::money::Rate;
 use crate::time::Timestamp;
@@ -55,6 +56,8 @@ pub(super) struct HostForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct ExtensionForm {
     pub extends: Spanned<String>,
+    #[serde(default)]
+    pub quirks: QuirksForm,
     #[serde(default)]
     pub endpoint: Vec<Spanned<EndpointForm>>,
     #[serde(default)]
@@ -118,14 +121,6 @@ pub(super) enum AuthKind {
     Bearer,
     OptionalBearer,
     ApiKey,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct QuirksForm {
-    pub max_tokens_field: Option<String>,
-    pub no_stream_options: bool,
-    pub max_tokens_excludes_thinking: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -37,6 +37,8 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         lifetime_s: form.cache.lifetime_s,
         source: desk.source(page, &form.cache.source, form.cache.read),
     };
+    let mut quirks = Quirks::default();
+    form.quirks.apply(desk, page, &mut quirks);
     let host = Host {
         name: HostName::from(form.host.get_ref().as_str()),
         title: form.title.as_str().into(),
@@ -44,11 +46,7 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         auth,
         bills_at: form.bills_at,
         bills_at_note: form.bills_at_note.as_deref().map(Arc::from),
-        quirks: Quirks {
-            max_tokens_field: form.quirks.max_tokens_field.as_deref().map(Arc::from),
-            no_stream_options: form.quirks.no_stream_options,
-            max_tokens_excludes_thinking: form.quirks.max_tokens_excludes_thinking,
-        },
+        quirks,
         cache,
         endpoints: Vec::new(),
         offers: Vec::new(),

@@ -2,7 +2,7 @@
 //! every row with its source and the day it was learnt. Loaded from `config/catalog/`, one file a
 //! host, whole or not at all; immutable once loaded.
 //!
-//! The types stand here. `form` is how the files spell them, `assemble`, `host` and `tariff` turn that
+//! The types stand here, those of deviations in `quirks`. `form` is how the files spell them, `assemble`, `host` and `tariff` turn that
 //! into these types and refuse what cannot be meant, `load` reads folders, `resolve` finds what a caller
 //! asks for, `watch` takes up changed files while the gateway runs.
 
@@ -12,6 +12,7 @@ mod form;
 mod host;
 mod load;
 mod page;
+mod quirks;
 mod resolve;
 mod shipped;
 mod tariff;
@@ -28,6 +29,10 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 pub use error::{CatalogError, Problem};
+pub use quirks::{
+    Continues, EffortWords, HistoryReasoning, MissingReasoning, Quirks, ReasoningField,
+    SchemaFallback, ThinkingControl, ToolChoiceForm,
+};
 pub use resolve::{Asked, UnknownModel};
 pub use shipped::SHIPPED;
 pub use watch::Watch;
@@ -129,17 +134,6 @@ pub enum Auth {
 pub enum BillsAt {
     Start,
     End,
-}
-
-/// Deviations from the wire that matter to routing, as data.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Quirks {
-    /// The host says `max_completion_tokens` where others say `max_tokens`, or the reverse.
-    pub max_tokens_field: Option<Arc<str>>,
-    /// `stream_options` is refused: usage comes unasked, or not at all.
-    pub no_stream_options: bool,
-    /// `max_tokens` excludes thinking.
-    pub max_tokens_excludes_thinking: bool,
 }
 
 /// What is known of a host's context cache.
