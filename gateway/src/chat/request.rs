@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::scan::Member;
 use super::{Frames, Tokens};
 
 /// What a caller asks, whatever the dialect.
@@ -71,6 +72,8 @@ pub struct Spans {
     pub max_output: Option<(MaxField, Range<usize>)>,
     /// Bytes of the prompt: messages, tools and schemas.
     pub prompt_bytes: usize,
+    /// All top-level members, in order, for wires that take some out.
+    pub members: Vec<Member>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

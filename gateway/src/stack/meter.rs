@@ -25,6 +25,7 @@ use self::detached::Detached;
 use self::open::OpenEntry;
 use super::Rooms;
 use super::passage::Dispatch;
+use crate::backend::wires;
 use crate::backend::wires::openai::{self, Plain, Sight};
 use crate::backend::{Call, Reply, TransportError, retry_after};
 use crate::chat::{Code, CountedBy, Finish, Refusal, Usage};
@@ -203,14 +204,20 @@ where
         return Err(Setback::Unwritten(error.to_string()));
     }
     backend.state.breaker.begin(now);
-    let body = openai::body(
-        request,
-        openai::Asked {
-            model: &backend.offer().id,
-            quirks: &backend.host().quirks,
-            bound: planned.bound,
-        },
-    );
+    let asked = wires::Asked {
+        model: &backend.offer().id,
+        quirks: &backend.host().quirks,
+        stream: request.stream,
+        bound: planned.bound,
+        tenant: "",
+    };
+    let body = match openai::passed(request, asked) {
+        Ok(outgoing) => outgoing.body,
+        Err(cannot) => {
+            open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
+            return Err(Setback::GaveUp(cannot.to_string()));
+        }
+    };
     let deadline = Instant::now() + rooms.limits.first_byte_timeout;
     let sent = host.call(Call {
         backend: backend.clone(),
@@ -449,7 +456,7 @@ async fn streamed(
         });
     }
     let mut upstream = reply.into_body();
-    let mut sight = Sight::new(!open.request().usage_wanted);
+    let mut sight = Sight::new(!open.request().usage_wanted, false);
     let mut begun = Vec::new();
     let mut size = 0;
     let why = loop {

@@ -67,6 +67,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
             "`messages` is missing; send at least one message",
         ));
     }
+    reader.spans.members = object.members;
     Ok(Request {
         model,
         stream: reader.stream,
@@ -196,18 +197,34 @@ impl Reader<'_> {
                 }
                 let thinking: Option<Thinking> =
                     self.optional(member, "an object with a `type`")?;
-                if thinking.and_then(|thinking| thinking.r#type).as_deref() == Some("disabled") {
-                    self.effort = Effort::Off;
+                match thinking.and_then(|thinking| thinking.r#type).as_deref() {
+                    Some("disabled") => self.think(Effort::Off),
+                    Some("enabled" | "adaptive") => self.think(Effort::High),
+                    _ => {}
                 }
             }
             "reasoning_effort" => {
                 let effort: Option<Value> = self.optional(member, "a word such as high")?;
-                self.effort = match effort.as_ref().and_then(Value::as_str) {
-                    Some("none" | "off") => Effort::Off,
-                    Some("max" | "ultra") => Effort::Max,
-                    Some(_) => Effort::High,
-                    None => self.effort,
-                };
+                self.think_so_much(effort.as_ref());
+            }
+            "enable_thinking" => {
+                let on: Option<Value> = self.optional(member, "true or false")?;
+                self.switch(on.as_ref());
+            }
+            "reasoning" => {
+                let reasoning: Option<Value> = self.optional(member, "an object")?;
+                if let Some(Value::Object(reasoning)) = reasoning {
+                    self.switch(reasoning.get("enabled"));
+                    self.think_so_much(reasoning.get("effort"));
+                }
+            }
+            "chat_template_kwargs" => {
+                let kwargs: Option<Value> = self.optional(member, "an object")?;
+                if let Some(Value::Object(kwargs)) = kwargs {
+                    self.switch(kwargs.get("thinking"));
+                    self.switch(kwargs.get("enable_thinking"));
+                    self.think_so_much(kwargs.get("reasoning_effort"));
+                }
             }
             "temperature" | "top_p" | "presence_penalty" | "frequency_penalty" => {
                 let _: Option<f64> = self.optional(member, "a number")?;
@@ -215,6 +232,38 @@ impl Reader<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Of several fields that speak of thinking, in any order: off stands, then the most.
+    fn think(&mut self, effort: Effort) {
+        let rank = |effort| match effort {
+            Effort::Unsaid => 0,
+            Effort::High => 1,
+            Effort::Max => 2,
+            Effort::Off => 3,
+        };
+        if rank(effort) > rank(self.effort) {
+            self.effort = effort;
+        }
+    }
+
+    fn switch(&mut self, on: Option<&Value>) {
+        match on {
+            Some(Value::Bool(true)) => self.think(Effort::High),
+            Some(Value::Bool(false)) => self.think(Effort::Off),
+            _ => {}
+        }
+    }
+
+    fn think_so_much(&mut self, effort: Option<&Value>) {
+        match effort {
+            Some(Value::String(word)) => self.think(match word.as_str() {
+                "none" | "off" => Effort::Off,
+                "max" | "ultra" => Effort::Max,
+                _ => Effort::High,
+            }),
+            other => self.switch(other),
+        }
     }
 
     fn bound_output(&mut self, member: &Member) -> Result<(), Refusal> {

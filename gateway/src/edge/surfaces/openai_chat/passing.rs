@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::backend::wires::openai::{self, Asked};
+use crate::backend::wires::{Asked, openai};
 use crate::catalog::Quirks;
 
 fn request(body: &Value) -> Request {
@@ -11,15 +11,16 @@ fn request(body: &Value) -> Request {
 }
 
 fn sent(body: &Value, quirks: &Quirks, bound: Option<u64>) -> Value {
-    let frames = openai::body(
-        &request(body),
-        Asked {
-            model: "host/model",
-            quirks,
-            bound: bound.map(Tokens::new),
-        },
-    );
-    serde_json::from_slice(&frames.joined()).expect("still JSON")
+    let request = request(body);
+    let asked = Asked {
+        model: "host/model",
+        quirks,
+        stream: request.stream,
+        bound: bound.map(Tokens::new),
+        tenant: "t-1",
+    };
+    let outgoing = openai::passed(&request, asked).expect("the host can be asked");
+    serde_json::from_slice(&outgoing.body.joined()).expect("still JSON")
 }
 
 #[test]
