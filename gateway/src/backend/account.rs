@@ -255,7 +255,7 @@ fn addresses(host: &Host, model: &str, base: &Url) -> Result<Addresses, String> 
         return Err(wrong(base));
     }
     let plain = below(base, &wires::path(host.wire, model, false))?;
-    let continuation = match &host.quirks.continues_at {
+    let continuation = match &host.quirks.prefix_base {
         Some(base) => below(base, &wires::path(host.wire, model, true))?,
         None => plain.clone(),
     };

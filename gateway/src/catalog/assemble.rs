@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::error::{CatalogError, Problem};
 use super::form::{CalendarForm, ExtensionForm, HostForm, Kind, NamesForm};
-use super::host::{Rows, certifications, endpoints, grants, host, offers, quirks};
+use super::host::{Rows, certifications, endpoints, grants, host, offers};
 use super::page::{Desk, Page, Place};
 use super::resolve::nearest;
 use super::tariff::Calendars;
@@ -249,9 +249,7 @@ fn hosts(
             desk.reject(place, format!("there is no host `{name}` to extend: write {}, or define it with `host = \"{name}\"`", any_of(&near)));
             continue;
         };
-        if let Some(form) = form.quirks {
-            host.quirks = quirks(form);
-        }
+        form.quirks.apply(desk, page, &mut host.quirks);
         rows.push(Rows {
             page,
             endpoints: form.endpoint,

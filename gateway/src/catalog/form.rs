@@ -1,7 +1,6 @@
 //! How the catalog's files spell its rows: the forms that `serde` reads, strict about every word.
 //! What these words mean together is judged in `assemble` and `tariff`.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -11,10 +10,8 @@ use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::{
-    AuthKind, BillsAt, CacheKind, Continues, ConverseThinking, HistoryReasoning, Hours, TariffKind,
-    Wire,
-};
+use super::quirks::QuirksForm;
+use super::{AuthKind, BillsAt, CacheKind, Hours, TariffKind, Wire};
 use crate::money::Rate;
 use crate::time::Timestamp;
 
@@ -59,8 +56,8 @@ pub(super) struct HostForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct ExtensionForm {
     pub extends: Spanned<String>,
-    /// Instead of the host's own: what no source settles, the operator does.
-    pub quirks: Option<QuirksForm>,
+    #[serde(default)]
+    pub quirks: QuirksForm,
     #[serde(default)]
     pub endpoint: Vec<Spanned<EndpointForm>>,
     #[serde(default)]
@@ -128,37 +125,6 @@ pub(super) enum IdentityKind {
     Aws,
     Google,
     Entra,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct QuirksForm {
-    pub max_tokens_field: Option<String>,
-    pub no_stream_options: bool,
-    pub max_tokens_excludes_thinking: bool,
-    pub thinking: ThinkingForm,
-    pub says_reasoning: bool,
-    pub history_reasoning: HistoryReasoning,
-    pub lost_reasoning: String,
-    pub forced_tools_need_thinking_off: bool,
-    pub string_content: bool,
-    pub most_stops: Option<u8>,
-    pub tenant_field: Option<String>,
-    pub fields: BTreeMap<String, serde_json::Value>,
-    pub headers: BTreeMap<String, String>,
-    pub refused_fields: Vec<String>,
-    pub continues: Continues,
-    pub continues_at: Option<url::Url>,
-    pub converse_thinking: ConverseThinking,
-    pub converse_history_reasoning: bool,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct ThinkingForm {
-    pub off: Option<serde_json::Map<String, serde_json::Value>>,
-    pub high: Option<serde_json::Map<String, serde_json::Value>>,
-    pub max: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -9,13 +9,13 @@ use toml::Spanned;
 use super::assemble::model_of;
 use super::form::{
     AuthForm, Capability, CertificationForm, EndpointForm, GrantForm, HostForm, IdentityKind,
-    OfferForm, QuirksForm,
+    OfferForm,
 };
 use super::page::{Desk, Place};
 use super::tariff::{Calendars, spans_meet, tariffs};
 use super::{
     Address, Auth, CacheRules, Capabilities, Certification, Endpoint, Grant, Host, Identity, Model,
-    Offer, Quirks, ThinkingWords,
+    Offer, Quirks,
 };
 use crate::chat::Tokens;
 use crate::id::{HostName, ModelName, RegionName, Tag};
@@ -38,6 +38,8 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         lifetime_s: form.cache.lifetime_s,
         source: desk.source(page, &form.cache.source, form.cache.read),
     };
+    let mut quirks = Quirks::default();
+    form.quirks.apply(desk, page, &mut quirks);
     let host = Host {
         name: HostName::from(form.host.get_ref().as_str()),
         title: form.title.as_str().into(),
@@ -45,7 +47,7 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         auth,
         bills_at: form.bills_at,
         bills_at_note: form.bills_at_note.as_deref().map(Arc::from),
-        quirks: quirks(form.quirks),
+        quirks,
         cache,
         endpoints: Vec::new(),
         offers: Vec::new(),
@@ -61,37 +63,6 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         grants: form.grant,
     };
     (host, rows)
-}
-
-pub(super) fn quirks(form: QuirksForm) -> Quirks {
-    Quirks {
-        max_tokens_field: form.max_tokens_field.as_deref().map(Arc::from),
-        no_stream_options: form.no_stream_options,
-        max_tokens_excludes_thinking: form.max_tokens_excludes_thinking,
-        thinking: ThinkingWords {
-            off: form.thinking.off,
-            high: form.thinking.high,
-            max: form.thinking.max,
-        },
-        says_reasoning: form.says_reasoning,
-        history_reasoning: form.history_reasoning,
-        lost_reasoning: form.lost_reasoning.as_str().into(),
-        forced_tools_need_thinking_off: form.forced_tools_need_thinking_off,
-        string_content: form.string_content,
-        most_stops: form.most_stops,
-        tenant_field: form.tenant_field.as_deref().map(Arc::from),
-        fields: form.fields,
-        headers: form.headers,
-        refused_fields: form
-            .refused_fields
-            .iter()
-            .map(|field| field.as_str().into())
-            .collect(),
-        continues: form.continues,
-        continues_at: form.continues_at,
-        converse_thinking: form.converse_thinking,
-        converse_history_reasoning: form.converse_history_reasoning,
-    }
 }
 
 fn auth(desk: &mut Desk, page: usize, written: &Spanned<AuthForm>) -> Auth {

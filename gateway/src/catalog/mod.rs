@@ -2,7 +2,7 @@
 //! every row with its source and the day it was learnt. Loaded from `config/catalog/`, one file a
 //! host, whole or not at all; immutable once loaded.
 //!
-//! The types stand here. `form` is how the files spell them, `assemble`, `host` and `tariff` turn that
+//! The types stand here, those of deviations in `quirks`. `form` is how the files spell them, `assemble`, `host` and `tariff` turn that
 //! into these types and refuse what cannot be meant, `load` reads folders, `resolve` finds what a caller
 //! asks for, `watch` takes up changed files while the gateway runs.
 
@@ -13,6 +13,7 @@ mod form;
 mod host;
 mod load;
 mod page;
+mod quirks;
 mod resolve;
 mod shipped;
 mod tariff;
@@ -30,6 +31,10 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{Address, NotFilled};
 pub use error::{CatalogError, Problem};
+pub use quirks::{
+    Continues, EffortWords, HistoryReasoning, MissingReasoning, Quirks, ReasoningField,
+    SchemaFallback, ThinkingControl, ToolChoiceForm,
+};
 pub use resolve::{Asked, UnknownModel};
 pub use shipped::SHIPPED;
 pub use watch::Watch;
@@ -156,91 +161,6 @@ pub enum Identity {
 pub enum BillsAt {
     Start,
     End,
-}
-
-/// How a host deviates from its wire, as data.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Quirks {
-    /// The host says `max_completion_tokens` where others say `max_tokens`, or the reverse.
-    pub max_tokens_field: Option<Arc<str>>,
-    /// `stream_options` is refused: usage comes unasked, or not at all.
-    pub no_stream_options: bool,
-    /// `max_tokens` excludes thinking.
-    pub max_tokens_excludes_thinking: bool,
-    /// The fields that switch thinking.
-    pub thinking: ThinkingWords,
-    /// The host calls the thinking in its answers `reasoning`, not `reasoning_content`.
-    pub says_reasoning: bool,
-    pub history_reasoning: HistoryReasoning,
-    /// What stands in for thinking that the host demands back and nobody knows any more. Empty: the
-    /// request is refused instead.
-    pub lost_reasoning: Arc<str>,
-    /// Calls can be forced only without thinking.
-    pub forced_tools_need_thinking_off: bool,
-    /// Contents of several texts must be one string.
-    pub string_content: bool,
-    /// More stop strings than these are refused.
-    pub most_stops: Option<u8>,
-    /// The field that keeps the caches and limits of tenants apart.
-    pub tenant_field: Option<Arc<str>>,
-    /// Fields that every request needs.
-    pub fields: BTreeMap<String, serde_json::Value>,
-    /// Headers that every request needs.
-    pub headers: BTreeMap<String, String>,
-    /// Fields that the host refuses.
-    pub refused_fields: Vec<Arc<str>>,
-    /// How the host goes on from the middle of an answer.
-    pub continues: Continues,
-    /// Where it does so, if not where it answers otherwise.
-    pub continues_at: Option<url::Url>,
-    /// Bedrock Converse: what switches thinking.
-    pub converse_thinking: ConverseThinking,
-    /// Bedrock Converse: earlier thinking goes back to the model as `reasoningContent`.
-    pub converse_history_reasoning: bool,
-}
-
-impl Quirks {
-    /// The field for thinking, in answers and in history.
-    pub fn reasoning_field(&self) -> &'static str {
-        if self.says_reasoning {
-            "reasoning"
-        } else {
-            "reasoning_content"
-        }
-    }
-}
-
-/// The fields of a request that ask for so much thinking. `None`: not known for this host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ThinkingWords {
-    pub off: Option<serde_json::Map<String, serde_json::Value>>,
-    pub high: Option<serde_json::Map<String, serde_json::Value>>,
-    pub max: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
-/// What a host makes of the thinking in earlier turns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HistoryReasoning {
-    /// Demands it back with the calls that it led to, in all turns or none.
-    Required,
-    /// Takes it where it is given.
-    #[default]
-    Accepted,
-    /// Refuses messages that hold it.
-    Refused,
-}
-
-/// How a host goes on from a text that it, or another, began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Continues {
-    #[default]
-    No,
-    /// The last message says `prefix: true` (DeepSeek's beta).
-    Prefix,
-    /// The request says `continue_final_message` (vLLM, SGLang).
-    FinalMessage,
 }
 
 /// What goes into `additionalModelRequestFields` for each effort that a caller asks. Nobody has

@@ -67,9 +67,6 @@ pub(super) enum Setback {
     /// The request cannot be understood, whoever is asked.
     #[error("{0}")]
     Unreadable(Refusal),
-    /// No credential for the host can be had.
-    #[error("{0}")]
-    NoCredential(String),
     #[error("{0}")]
     Unwritten(String),
     #[error("{0}")]
@@ -94,11 +91,7 @@ impl Setback {
     pub(super) fn was_sent(&self) -> bool {
         !matches!(
             self,
-            Setback::Full
-                | Setback::Unwritten(_)
-                | Setback::CannotSay(_)
-                | Setback::Unreadable(_)
-                | Setback::NoCredential(_)
+            Setback::Full | Setback::Unwritten(_) | Setback::CannotSay(_) | Setback::Unreadable(_)
         )
     }
 
@@ -221,7 +214,11 @@ where
     let Some(occupied) = backend.state.occupy(backend.offer().concurrency) else {
         return Err(Setback::Full);
     };
-    let Put { outgoing, told } = put(&rooms.tenants, &dispatch, &backend)?;
+    let Put {
+        outgoing,
+        told,
+        continues,
+    } = put(&rooms.tenants, &dispatch, &backend)?;
     let now = rooms.clock.now();
     let (mut open, written) = OpenEntry::open(rooms.clone(), dispatch, occupied, now)
         .map_err(|error| Setback::Unwritten(error.to_string()))?;
@@ -236,7 +233,7 @@ where
         id: open.id(),
         body: outgoing.body,
         headers: outgoing.headers,
-        continues: outgoing.continues,
+        continues,
         stream: request.stream,
     });
     open.sent();

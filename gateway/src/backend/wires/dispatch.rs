@@ -28,7 +28,10 @@ pub fn passes(wire: Wire, request: &Request, quirks: &Quirks) -> bool {
 }
 
 /// The caller's own body, with the edits that this host needs. Only for what [`passes`].
-pub fn passed(request: &Request, asked: Asked<'_>) -> Outgoing {
+///
+/// # Errors
+/// What the host cannot be asked.
+pub fn passed(request: &Request, asked: Asked<'_>) -> Result<Outgoing, CannotSay> {
     openai::passed(request, asked)
 }
 
@@ -47,9 +50,18 @@ pub fn body(
     }
 }
 
+/// Whether this conversation goes to the address where the host goes on from the middle of an
+/// answer.
+pub fn continues(wire: Wire, conversation: &Conversation, quirks: &Quirks) -> bool {
+    match wire {
+        Wire::Openai => openai::base(conversation, quirks).is_some(),
+        Wire::BedrockConverse => false,
+    }
+}
+
 /// Watches a stream that passes as it is.
 pub fn sight(quirks: &Quirks, request: &Request) -> Sight {
-    Sight::new(!request.usage_wanted).renaming(quirks.says_reasoning)
+    Sight::new(!request.usage_wanted, openai::renames_reasoning(quirks))
 }
 
 /// Hears a stream that is told anew: the answer to this conversation, with these headers.
@@ -86,7 +98,7 @@ pub fn heard(wire: Wire, conversation: Option<&Conversation>, body: &[u8]) -> Op
 
 /// A plain answer that passes, with the names that callers know.
 pub fn plain_passed(quirks: &Quirks, body: Bytes) -> Bytes {
-    if quirks.says_reasoning {
+    if openai::renames_reasoning(quirks) {
         openai::renamed(body)
     } else {
         body

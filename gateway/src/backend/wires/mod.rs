@@ -5,7 +5,6 @@
 pub mod bedrock;
 mod dispatch;
 pub mod openai;
-pub mod sse;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -14,7 +13,8 @@ use crate::catalog::Quirks;
 use crate::chat::{Event, Frames, Tokens};
 
 pub use dispatch::{
-    body, heard, hearing, is_stream, passed, passes, path, plain, plain_passed, refusal, sight,
+    body, continues, heard, hearing, is_stream, passed, passes, path, plain, plain_passed, refusal,
+    sight,
 };
 pub use openai::{Plain, Report};
 
@@ -37,8 +37,6 @@ pub struct Asked<'a> {
 pub struct Outgoing {
     pub body: Frames,
     pub headers: HeaderMap,
-    /// The host is to go on from the middle of an answer, which it may do at another address.
-    pub continues: bool,
 }
 
 /// What this host cannot be asked, in words for the caller.

@@ -1,151 +1,54 @@
-//! The OpenAI-compatible wire. A body that is in this dialect passes with a few edits, and its
-//! answer's bytes stay as the host sent them; anything else is written from the conversation (`say`)
-//! and its answer heard as events (`hear`). Source: OpenAI's chat completion reference; deviations of
-//! hosts are catalog data (`Quirks`).
+//! The OpenAI-compatible wire: requests passed with edits or written from the canonical
+//! conversation, answers looked at as they pass or heard as canonical events. Where hosts deviate
+//! is catalog data (`Quirks`); `golden/` shows what each one gets.
+//! Source: OpenAI's chat completion reference.
 
-mod hear;
-mod say;
+mod calls;
+mod chunk;
+mod hearing;
+mod json;
+mod logprobs;
+mod passing;
+mod sse;
 mod stream;
+mod thinking;
+mod turns;
 mod usage;
+mod writing;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use smallvec::SmallVec;
+use url::Url;
 
-pub use hear::{Hearing, heard};
-pub use say::body;
+pub use hearing::{Hearing, heard};
+pub use passing::{passed, passes};
 pub use stream::{Pieces, Report, Sight, renamed};
+pub use writing::body;
 
-use super::{Asked, Outgoing};
-use crate::catalog::{HistoryReasoning, Quirks};
-use crate::chat::scan::Member;
-use crate::chat::{Edit, Finish, MaxField, Request, Usage};
+use crate::catalog::{Continues, Quirks, ReasoningField};
+use crate::chat::{Conversation, Finish, Said, Turn, Usage};
 use usage::RawUsage;
 
-/// Whether the caller's own body can go to this host with edits in place: its turns need no change.
-pub fn passes(request: &Request, quirks: &Quirks) -> bool {
-    let seen = &request.seen;
-    let turns_can_stay = match quirks.history_reasoning {
-        HistoryReasoning::Required => !request.owes_reasoning(),
-        HistoryReasoning::Accepted => seen.reasoning == 0 || !quirks.says_reasoning,
-        HistoryReasoning::Refused => seen.reasoning == 0,
-    };
-    turns_can_stay
-        && !seen.developer
-        && !(quirks.string_content && seen.calls > 0)
-        && !(quirks.forced_tools_need_thinking_off && request.needs.forced_tools)
-        && say::thinking(request.effort, quirks).is_ok()
+/// The address that takes this conversation, where it is another than the region's: an answer that
+/// broke off is gone on with elsewhere at some hosts.
+pub fn base<'a>(conversation: &Conversation, quirks: &'a Quirks) -> Option<&'a Url> {
+    let unfinished = matches!(
+        conversation.turns.last(),
+        Some(Turn::Assistant(Said {
+            unfinished: true,
+            ..
+        }))
+    );
+    quirks
+        .prefix_base
+        .as_ref()
+        .filter(|_| unfinished && quirks.continues == Continues::Prefix)
 }
 
-/// The caller's body with the host's model id, usage asked for, the host's own switch for thinking,
-/// who asks, and the output bound where it is ours to set. Every other byte is the caller's own.
-pub fn passed(request: &Request, asked: Asked<'_>) -> Outgoing {
-    let (spans, quirks) = (&request.original.spans, asked.quirks);
-    let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
-    let mut inserted = String::new();
-    edits.push(Edit {
-        range: spans.model.clone(),
-        with: Bytes::from(quoted(asked.model)),
-    });
-    if request.stream && !request.usage_wanted && !quirks.no_stream_options {
-        match &spans.stream_options {
-            Some(range) => edits.push(Edit {
-                range: range.clone(),
-                with: Bytes::from_static(b"{\"include_usage\":true}"),
-            }),
-            None => inserted.push_str("\"stream_options\":{\"include_usage\":true},"),
-        }
-    }
-    let mut renamed = false;
-    if let (None, Some(bound)) = (&spans.max_output, asked.bound) {
-        let field = quirks.max_tokens_field.as_deref().unwrap_or("max_tokens");
-        inserted.push_str(&format!("{}:{bound},", quoted(field)));
-    } else if let (Some((field, _)), Some(wanted), Some(limit)) = (
-        &spans.max_output,
-        quirks.max_tokens_field.as_deref(),
-        request.max_output,
-    ) && wanted != name(*field)
-    {
-        // The host knows the bound by its other name.
-        renamed = true;
-        inserted.push_str(&format!("{}:{limit},", quoted(wanted)));
-    }
-    let words = say::thinking(request.effort, quirks).ok().flatten();
-    for (name, value) in words.into_iter().flatten() {
-        inserted.push_str(&format!("{}:{value},", quoted(name)));
-    }
-    for (name, value) in &quirks.fields {
-        if !spans.members.iter().any(|member| member.key == *name) {
-            inserted.push_str(&format!("{}:{value},", quoted(name)));
-        }
-    }
-    if let Some(field) = &quirks.tenant_field {
-        inserted.push_str(&format!("{}:{},", quoted(field), quoted(asked.tenant)));
-    }
-    if !inserted.is_empty() {
-        let at = spans.first_member;
-        edits.push(Edit {
-            range: at..at,
-            with: Bytes::from(inserted),
-        });
-    }
-    remove(&spans.members, &mut edits, |key| {
-        TENANT_FIELDS.contains(&key)
-            || quirks.tenant_field.as_deref() == Some(key)
-            || (words.is_some() && THINKING_FIELDS.contains(&key))
-            || (renamed && matches!(key, "max_tokens" | "max_completion_tokens"))
-            || quirks.refused_fields.iter().any(|field| **field == *key)
-    });
-    Outgoing {
-        body: request.original.frames.edited(edits),
-        headers: say::headers(quirks),
-        continues: false,
-    }
-}
-
-/// The fields by which hosts are told how much to think.
-pub(super) const THINKING_FIELDS: [&str; 5] = [
-    "thinking",
-    "reasoning_effort",
-    "reasoning",
-    "enable_thinking",
-    "thinking_budget",
-];
-
-/// The fields by which hosts keep tenants apart: ours to set, never the caller's.
-pub(super) const TENANT_FIELDS: [&str; 3] = ["user_id", "prompt_cache_isolation_key", "cache_salt"];
-
-/// Takes members out of an object, with the commas that would be left over.
-fn remove(members: &[Member], edits: &mut SmallVec<[Edit; 4]>, unwanted: impl Fn(&str) -> bool) {
-    let mut at = 0;
-    while at < members.len() {
-        if !unwanted(&members[at].key) {
-            at += 1;
-            continue;
-        }
-        let begin = at;
-        while at < members.len() && unwanted(&members[at].key) {
-            at += 1;
-        }
-        let range = match (members.get(at), begin.checked_sub(1)) {
-            (Some(next), _) => members[begin].start..next.start,
-            (None, Some(before)) => members[before].value.end..members[at - 1].value.end,
-            // All members: a request has a model.
-            (None, None) => return,
-        };
-        edits.push(Edit {
-            range,
-            with: Bytes::new(),
-        });
-    }
-}
-
-fn name(field: MaxField) -> &'static str {
-    match field {
-        MaxField::MaxTokens => "max_tokens",
-        MaxField::MaxCompletionTokens => "max_completion_tokens",
-    }
+/// Whether this host's thinking must be given the name that callers of this dialect know
+/// (`Sight::new`, `renamed`).
+pub fn renames_reasoning(quirks: &Quirks) -> bool {
+    quirks.reasoning_field == ReasoningField::Reasoning
 }
 
 fn quoted(text: &str) -> String {

@@ -210,38 +210,32 @@ impl Reader<'_> {
                 let thinking: Option<Thinking> =
                     self.optional(member, "an object with a `type`")?;
                 match thinking.and_then(|thinking| thinking.r#type).as_deref() {
-                    Some("disabled") => self.effort = Effort::Off,
-                    Some("enabled" | "adaptive") => self.think(),
+                    Some("disabled") => self.think(Effort::Off),
+                    Some("enabled" | "adaptive") => self.think(Effort::High),
                     _ => {}
                 }
             }
-            "enable_thinking" => match self.optional(member, "true or false")? {
-                Some(true) => self.think(),
-                Some(false) => self.effort = Effort::Off,
-                None => {}
-            },
+            "reasoning_effort" => {
+                let effort: Option<Value> = self.optional(member, "a word such as high")?;
+                self.think_so_much(effort.as_ref());
+            }
+            "enable_thinking" => {
+                let on: Option<Value> = self.optional(member, "true or false")?;
+                self.switch(on.as_ref());
+            }
             "reasoning" => {
-                #[derive(Deserialize)]
-                struct Reasoning {
-                    enabled: Option<bool>,
-                    effort: Option<String>,
-                }
-                let reasoning: Option<Reasoning> = self.optional(member, "an object")?;
-                if let Some(reasoning) = reasoning {
-                    match (reasoning.enabled, reasoning.effort.as_deref()) {
-                        (Some(false), _) => self.effort = Effort::Off,
-                        (_, Some(word)) => self.effort = effort(word),
-                        (Some(true), None) => self.think(),
-                        (None, None) => {}
-                    }
+                let reasoning: Option<Value> = self.optional(member, "an object")?;
+                if let Some(Value::Object(reasoning)) = reasoning {
+                    self.switch(reasoning.get("enabled"));
+                    self.think_so_much(reasoning.get("effort"));
                 }
             }
-            "reasoning_effort" => {
-                let word: Option<Value> = self.optional(member, "a word such as high")?;
-                if let Some(word) = word.as_ref().and_then(Value::as_str)
-                    && self.effort != Effort::Off
-                {
-                    self.effort = effort(word);
+            "chat_template_kwargs" => {
+                let kwargs: Option<Value> = self.optional(member, "an object")?;
+                if let Some(Value::Object(kwargs)) = kwargs {
+                    self.switch(kwargs.get("thinking"));
+                    self.switch(kwargs.get("enable_thinking"));
+                    self.think_so_much(kwargs.get("reasoning_effort"));
                 }
             }
             "temperature" | "top_p" | "presence_penalty" | "frequency_penalty" => {
@@ -252,10 +246,31 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Thinking is asked for, and how much is said elsewhere or not at all.
-    fn think(&mut self) {
-        if self.effort == Effort::Unsaid {
-            self.effort = Effort::High;
+    /// Of several fields that speak of thinking, in any order: off stands, then the most.
+    fn think(&mut self, effort: Effort) {
+        let rank = |effort| match effort {
+            Effort::Unsaid => 0,
+            Effort::High => 1,
+            Effort::Max => 2,
+            Effort::Off => 3,
+        };
+        if rank(effort) > rank(self.effort) {
+            self.effort = effort;
+        }
+    }
+
+    fn switch(&mut self, on: Option<&Value>) {
+        match on {
+            Some(Value::Bool(true)) => self.think(Effort::High),
+            Some(Value::Bool(false)) => self.think(Effort::Off),
+            _ => {}
+        }
+    }
+
+    fn think_so_much(&mut self, effort: Option<&Value>) {
+        match effort {
+            Some(Value::String(word)) => self.think(self::effort(word)),
+            other => self.switch(other),
         }
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Put {
     pub(super) outgoing: Outgoing,
     /// The answer must be told anew as well.
     pub(super) told: bool,
+    /// It goes to the address where the host goes on from the middle of an answer.
+    pub(super) continues: bool,
 }
 
 pub(super) fn put(
@@ -36,20 +38,28 @@ pub(super) fn put(
     let wire = backend.host().wire;
     if dispatch.so_far.is_none() && wires::passes(wire, request, asked.quirks) {
         return Ok(Put {
-            outgoing: wires::passed(request, asked),
+            outgoing: wires::passed(request, asked)
+                .map_err(|why| Setback::CannotSay(why.to_string()))?,
             told: false,
+            continues: false,
         });
     }
     let conversation = planned
         .conversation()
         .map_err(|refusal| Setback::Unreadable(refusal.clone()))?;
-    let outgoing = match unfinished(dispatch) {
-        Some(said) => wires::body(wire, &going_on(conversation, said), asked),
-        None => wires::body(wire, conversation, asked),
+    let longer;
+    let conversation = match unfinished(dispatch) {
+        Some(said) => {
+            longer = going_on(conversation, said);
+            &longer
+        }
+        None => conversation,
     };
     Ok(Put {
-        outgoing: outgoing.map_err(|why| Setback::CannotSay(why.to_string()))?,
+        outgoing: wires::body(wire, conversation, asked)
+            .map_err(|why| Setback::CannotSay(why.to_string()))?,
         told: true,
+        continues: wires::continues(wire, conversation, asked.quirks),
     })
 }
 

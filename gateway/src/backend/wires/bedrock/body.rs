@@ -154,7 +154,6 @@ pub fn body(conversation: &Conversation, asked: Asked<'_>) -> Result<Outgoing, C
     Ok(Outgoing {
         body: frames,
         headers,
-        continues: false,
     })
 }
 

@@ -1,6 +1,6 @@
 //! A look at a server-sent event stream as it passes: usage, finish, errors and how much was said,
-//! without touching the bytes but to hide a usage that the caller did not ask for. Events may be
-//! cut anywhere and lines may end with LF, CRLF or CR (WHATWG HTML, section 9.2).
+//! without touching the bytes but to hide a usage that the caller did not ask for, or to give
+//! thinking the name that callers know. Relies on `sse` to find the events.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -10,14 +10,12 @@ use memchr::{memchr2, memmem};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::sse::{Pending, Walk};
 use super::usage::RawUsage;
 use super::{error_text, finish};
 use crate::chat::{Finish, Usage};
-
-/// An event larger than this passes unread.
-const EVENT_LIMIT: usize = 4 << 20;
 
 static USAGE: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"usage\""));
@@ -67,12 +65,8 @@ pub type Pieces = SmallVec<[Bytes; 2]>;
 #[derive(Debug)]
 pub struct Sight {
     hide_usage: bool,
-    /// `reasoning` becomes `reasoning_content`, the name that callers know.
-    rename: bool,
-    /// The beginning of an event whose end has not come.
-    pending: BytesMut,
-    /// Inside an event too large to be kept: its rest passes unread.
-    oversize: bool,
+    rename_reasoning: bool,
+    pending: Pending,
     report: Report,
 }
 
@@ -80,29 +74,20 @@ pub struct Sight {
 enum Verdict {
     Pass,
     Drop,
-    /// These bytes of it become others; in order.
-    Edit(Edits),
+    /// These bytes of it become others.
+    Edit(SmallVec<[(Range<usize>, &'static [u8]); 2]>),
 }
 
-type Edits = SmallVec<[(Range<usize>, &'static [u8]); 2]>;
-
 impl Sight {
-    /// `hide_usage`: the caller did not ask for it; we did.
-    pub fn new(hide_usage: bool) -> Self {
+    /// `hide_usage`: the caller did not ask for it; we did. `rename_reasoning`: the host calls
+    /// thinking `reasoning`, callers of this dialect read `reasoning_content`.
+    pub fn new(hide_usage: bool, rename_reasoning: bool) -> Self {
         Sight {
             hide_usage,
-            rename: false,
-            pending: BytesMut::new(),
-            oversize: false,
+            rename_reasoning,
+            pending: Pending::default(),
             report: Report::default(),
         }
-    }
-
-    /// With the thinking under the name that callers know.
-    #[must_use]
-    pub fn renaming(mut self, rename: bool) -> Self {
-        self.rename = rename;
-        self
     }
 
     pub fn report(&self) -> &Report {
@@ -111,46 +96,19 @@ impl Sight {
 
     /// Takes the next bytes, gives back what may be passed on: whole events only.
     pub fn take(&mut self, chunk: Bytes) -> Pieces {
-        let buffer = if self.pending.is_empty() {
-            chunk
-        } else {
-            self.pending.extend_from_slice(&chunk);
-            self.pending.split().freeze()
-        };
+        let buffer = self.pending.join(chunk);
         let mut pieces = Pieces::new();
         let mut passed = 0;
-        let mut event = 0;
-        let mut line = 0;
-        let mut data: SmallVec<[Range<usize>; 2]> = SmallVec::new();
-        while let Some(found) = memchr2(b'\n', b'\r', &buffer[line..]) {
-            let end = line + found;
-            let mut next = end + 1;
-            if buffer[end] == b'\r' {
-                match buffer.get(next) {
-                    Some(b'\n') => next += 1,
-                    Some(_) => {}
-                    // The line feed may follow in the next bytes.
-                    None => break,
-                }
-            }
-            if line < end {
-                if let Some(payload) = payload(&buffer, line..end) {
-                    data.push(payload);
-                }
-                line = next;
+        let mut walk = Walk::new(&buffer);
+        for event in &mut walk {
+            if self.pending.was_oversize() {
                 continue;
             }
-            let verdict = if std::mem::take(&mut self.oversize) {
-                Verdict::Pass
-            } else {
-                self.event(&buffer, &data)
-            };
-            data.clear();
-            match verdict {
+            match self.event(&buffer, &event.data) {
                 Verdict::Pass => {}
                 Verdict::Drop => {
-                    push(&mut pieces, buffer.slice(passed..event));
-                    passed = next;
+                    push(&mut pieces, buffer.slice(passed..event.span.start));
+                    passed = event.span.end;
                 }
                 Verdict::Edit(edits) => {
                     for (range, with) in edits {
@@ -160,17 +118,12 @@ impl Sight {
                     }
                 }
             }
-            line = next;
-            event = next;
         }
-        if self.oversize || buffer.len() - event > EVENT_LIMIT {
-            self.oversize = true;
+        let event = walk.event;
+        if self.pending.keep(&buffer, event) {
+            push(&mut pieces, buffer.slice(passed.min(event)..event));
+        } else {
             push(&mut pieces, buffer.slice(passed..));
-            return pieces;
-        }
-        push(&mut pieces, buffer.slice(passed.min(event)..event));
-        if event < buffer.len() {
-            self.pending.extend_from_slice(&buffer[event..]);
         }
         pieces
     }
@@ -178,28 +131,42 @@ impl Sight {
     /// The stream has ended: what is left, an event without its blank line, is read and given back
     /// closed. What it is worth is the report's to say: a stream that broke off leaves half an event.
     pub fn end(&mut self) -> Pieces {
-        let mut rest = self.pending.split();
-        if rest.is_empty() {
-            return Pieces::new();
-        }
-        rest.extend_from_slice(b"\n\n");
-        self.take(rest.freeze())
+        self.pending
+            .end()
+            .map_or_else(Pieces::new, |rest| self.take(rest))
     }
 
     fn event(&mut self, buffer: &[u8], data: &[Range<usize>]) -> Verdict {
         let mut verdict = Verdict::Pass;
         // One data line an event on this wire; of several, each is read by itself.
         for range in data {
-            if let Some(found) = self.payload(&buffer[range.clone()]) {
-                verdict = match found {
-                    Verdict::Edit(mut edits) => {
-                        for (inner, _) in &mut edits {
-                            *inner = range.start + inner.start..range.start + inner.end;
-                        }
-                        Verdict::Edit(edits)
+            let payload = &buffer[range.clone()];
+            let found = self.payload(payload);
+            let renamed = if self.rename_reasoning {
+                reasoning_keys(payload)
+            } else {
+                SmallVec::new()
+            };
+            match found {
+                Some(Verdict::Drop) => verdict = Verdict::Drop,
+                found => {
+                    let mut edits = match found {
+                        Some(Verdict::Edit(edits)) => edits,
+                        _ => SmallVec::new(),
+                    };
+                    edits.extend(renamed.into_iter().map(|key| (key, RENAMED)));
+                    if edits.is_empty() {
+                        continue;
                     }
-                    other => other,
-                };
+                    for (inner, _) in &mut edits {
+                        *inner = range.start + inner.start..range.start + inner.end;
+                    }
+                    edits.sort_by_key(|(range, _)| range.start);
+                    match &mut verdict {
+                        Verdict::Edit(earlier) => earlier.extend(edits),
+                        _ => verdict = Verdict::Edit(edits),
+                    }
+                }
             }
         }
         verdict
@@ -231,18 +198,7 @@ impl Sight {
         if self.failed() {
             return Some(Verdict::Drop);
         }
-        let Some(at) = self.rename.then(|| REASONING.find(payload)).flatten() else {
-            return usage;
-        };
-        let mut edits = Edits::new();
-        edits.push((at..at + 12, b"\"reasoning_content\":"));
-        match usage {
-            Some(Verdict::Drop) => return Some(Verdict::Drop),
-            Some(Verdict::Edit(more)) => edits.extend(more),
-            Some(Verdict::Pass) | None => {}
-        }
-        edits.sort_by_key(|(range, _)| range.start);
-        Some(Verdict::Edit(edits))
+        usage
     }
 
     /// The host said that it will not complete the answer.
@@ -332,26 +288,11 @@ impl Sight {
             return Some(Verdict::Drop);
         }
         let start = raw.get().as_ptr() as usize - payload.as_ptr() as usize;
-        let mut edits = Edits::new();
-        edits.push((start..start + raw.get().len(), b"null"));
-        Some(Verdict::Edit(edits))
+        Some(Verdict::Edit(smallvec![(
+            start..start + raw.get().len(),
+            b"null" as &[u8],
+        )]))
     }
-}
-
-/// A plain answer with its thinking under the name that callers know.
-pub fn renamed(body: Bytes) -> Bytes {
-    let mut out = Vec::new();
-    let mut passed = 0;
-    for at in REASONING.find_iter(&body) {
-        out.extend_from_slice(&body[passed..at]);
-        out.extend_from_slice(b"\"reasoning_content\":");
-        passed = at + 12;
-    }
-    if passed == 0 {
-        return body;
-    }
-    out.extend_from_slice(&body[passed..]);
-    Bytes::from(out)
 }
 
 fn push(pieces: &mut Pieces, piece: Bytes) {
@@ -360,20 +301,38 @@ fn push(pieces: &mut Pieces, piece: Bytes) {
     }
 }
 
-/// The data of a `data:` line.
-fn payload(buffer: &[u8], line: Range<usize>) -> Option<Range<usize>> {
-    let text = &buffer[line.clone()];
-    // A byte order mark may stand before the first line.
-    let mark = if text.starts_with(b"\xEF\xBB\xBF") {
-        3
-    } else {
-        0
-    };
-    let rest = text[mark..].strip_prefix(b"data:")?;
-    let blank = rest.len() - rest.trim_ascii_start().len();
-    let start = line.start + mark + 5 + blank;
-    let end = start + buffer[start..line.end].trim_ascii_end().len();
-    Some(start..end)
+const RENAMED: &[u8] = b"\"reasoning_content\":";
+
+/// Where the key `reasoning` names a text, unless the text stands under the other name already.
+fn reasoning_keys(payload: &[u8]) -> SmallVec<[Range<usize>; 2]> {
+    if memmem::find(payload, RENAMED).is_some() {
+        return SmallVec::new();
+    }
+    REASONING
+        .find_iter(payload)
+        .map(|at| at..at + RENAMED_FROM)
+        .filter(|key| matches!(payload[key.end..].trim_ascii_start(), [b'"' | b'n', ..]))
+        .collect()
+}
+
+/// Length of `"reasoning":`.
+const RENAMED_FROM: usize = 12;
+
+/// A plain answer of a host that calls thinking `reasoning`, as callers of this dialect read it.
+pub fn renamed(body: Bytes) -> Bytes {
+    let keys = reasoning_keys(&body);
+    if keys.is_empty() {
+        return body;
+    }
+    let mut renamed = BytesMut::with_capacity(body.len() + keys.len() * 8);
+    let mut done = 0;
+    for key in keys {
+        renamed.extend_from_slice(&body[done..key.start]);
+        renamed.extend_from_slice(RENAMED);
+        done = key.end;
+    }
+    renamed.extend_from_slice(&body[done..]);
+    renamed.freeze()
 }
 
 /// The inside of the JSON string that begins at `at` (blanks allowed before it), escapes kept.
@@ -398,6 +357,7 @@ fn string_at(payload: &[u8], at: usize) -> Option<Range<usize>> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::sse::EVENT_LIMIT;
     use super::*;
     use crate::chat::Tokens;
 
@@ -412,7 +372,7 @@ mod tests {
     );
 
     fn run(stream: &[u8], cuts: &[usize], hide: bool) -> (Vec<u8>, Report) {
-        let mut sight = Sight::new(hide);
+        let mut sight = Sight::new(hide, false);
         let mut out = Vec::new();
         let mut start = 0;
         for &cut in cuts {
@@ -511,17 +471,6 @@ mod tests {
         );
         let gave_up = b"data: {\"choices\":[{\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n";
         assert_eq!(run(gave_up, &[], false).0, b"");
-    }
-
-    #[test]
-    fn thinking_gets_the_name_that_callers_know() {
-        let mut sight = Sight::new(true).renaming(true);
-        let event = "data: {\"choices\":[{\"delta\":{\"reasoning\":\"a \\\"reasoning\\\": b\"}}],\"usage\":{\"prompt_tokens\":1}}\n\n";
-        let out: Vec<u8> = sight.take(Bytes::from(event)).concat();
-        assert_eq!(
-            String::from_utf8(out).expect("text"),
-            "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"a \\\"reasoning\\\": b\"}}],\"usage\":null}\n\n"
-        );
     }
 
     #[test]

@@ -11,16 +11,15 @@ fn request(body: &Value) -> Request {
 }
 
 fn sent(body: &Value, quirks: &Quirks, bound: Option<u64>) -> Value {
-    let outgoing = openai::passed(
-        &request(body),
-        Asked {
-            model: "host/model",
-            quirks,
-            stream: true,
-            bound: bound.map(Tokens::new),
-            tenant: "t-1",
-        },
-    );
+    let request = request(body);
+    let asked = Asked {
+        model: "host/model",
+        quirks,
+        stream: request.stream,
+        bound: bound.map(Tokens::new),
+        tenant: "t-1",
+    };
+    let outgoing = openai::passed(&request, asked).expect("the host can be asked");
     serde_json::from_slice(&outgoing.body.joined()).expect("still JSON")
 }
 
@@ -65,6 +64,6 @@ fn a_bound_is_set_where_the_caller_gave_none_and_renamed_where_the_host_wants() 
     let body = json!({"model":"m","messages":[{}],"max_tokens":7});
     let asked = sent(&body, &quirks, Some(9));
     assert_eq!(asked["max_completion_tokens"], 7);
-    assert_eq!(asked.get("max_tokens"), None);
+    assert_eq!(asked["max_tokens"], Value::Null);
     assert_eq!(sent(&body, &Quirks::default(), Some(9))["max_tokens"], 7);
 }
