@@ -25,7 +25,3 @@ fn calls(calls: &[Call]) -> Turn {
         ..Said::default()
     })
 }
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).expect("JSON")
-}
