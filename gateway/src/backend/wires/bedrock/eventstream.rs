@@ -37,13 +37,16 @@ pub(super) enum Broken {
     Header,
 }
 
+/// Where names and values of text headers lie.
+type Texts = SmallVec<[(Range<usize>, Range<usize>); 4]>;
+
 /// One message, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Message {
     /// Headers and payload as they came.
     bytes: Bytes,
-    /// Where in `bytes` names and values of the text headers lie.
-    texts: SmallVec<[(Range<usize>, Range<usize>); 4]>,
+    /// In `bytes`.
+    texts: Texts,
     payload: usize,
 }
 
@@ -138,8 +141,8 @@ fn length(bytes: &mut &[u8]) -> usize {
 }
 
 /// Names and values of the text headers; `None` where the headers do not add up.
-fn text_headers(headers: &[u8]) -> Option<SmallVec<[(Range<usize>, Range<usize>); 4]>> {
-    let mut texts = SmallVec::new();
+fn text_headers(headers: &[u8]) -> Option<Texts> {
+    let mut texts = Texts::new();
     let mut at = 0;
     while at < headers.len() {
         let name_end = at + 1 + usize::from(headers[at]);

@@ -3,6 +3,7 @@
 //! events they become.
 
 mod answers;
+mod catalogued;
 mod requests;
 mod streams;
 
