@@ -93,7 +93,7 @@ pub async fn run(args: DemoArgs, settings: Settings, as_json: bool) -> Result<()
     )
     .await?;
     if as_json {
-        println!("{:#}", document(&story, &teams));
+        println!("{:#}", document(&story, &teams, &hosts));
     } else {
         println!("\n{}", story.text());
         println!("Key for the dashboard: {}", teams.finance.secret.expose());
@@ -339,7 +339,11 @@ async fn elsewhere(
     Ok(choices)
 }
 
-fn document(story: &Story, teams: &Teams) -> serde_json::Value {
+fn document(story: &Story, teams: &Teams, hosts: &EmulatedHosts) -> serde_json::Value {
+    let hosts: serde_json::Map<String, serde_json::Value> = EmulatedHost::ALL
+        .into_iter()
+        .map(|host| (host.name().to_owned(), hosts.root_url(host).into()))
+        .collect();
     json!({
         "demonstration": true,
         "gateway": story.gateway,
@@ -356,5 +360,6 @@ fn document(story: &Story, teams: &Teams) -> serde_json::Value {
         "ledger": story.agreement.ledger,
         "bills": crate::demo::hosts::dollars(story.agreement.bills),
         "agree": story.agreement.holds(),
+        "hosts": hosts,
     })
 }

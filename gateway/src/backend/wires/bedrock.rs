@@ -4,7 +4,7 @@
 
 mod body;
 mod errors;
-pub mod eventstream;
+mod eventstream;
 mod hearing;
 mod names;
 mod turns;

@@ -544,20 +544,26 @@ async fn a_model_that_is_not_sold_is_refused_in_each_hosts_way() {
 
 #[test]
 fn the_hosts_share_no_code_with_what_they_are_a_check_on() {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/hosts");
+    let mut folders = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo/hosts")];
     let mut read = 0;
-    for file in std::fs::read_dir(folder).expect("the sources") {
-        let path = file.expect("a file").path();
-        let text = std::fs::read_to_string(&path).expect("text");
-        for line in text.lines().filter(|line| line.contains("crate::")) {
-            let allowed = line.contains("crate::time::") || line.contains("\"crate::");
-            assert!(
-                allowed || line.contains("line.contains"),
-                "{}: {line}",
-                path.display()
-            );
+    while let Some(folder) = folders.pop() {
+        for file in std::fs::read_dir(folder).expect("the sources") {
+            let path = file.expect("a file").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            // Tests look at a host from outside, with whatever serves.
+            if path.file_name().is_some_and(|name| name == "tests.rs") {
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).expect("text");
+            for line in text.lines().filter(|line| line.contains("crate::")) {
+                let allowed = line.contains("crate::time::") || line.contains("\"crate::");
+                assert!(allowed, "{}: {line}", path.display());
+            }
+            read += 1;
         }
-        read += 1;
     }
     assert!(read > 10);
 }

@@ -45,9 +45,13 @@ pub fn error_message(headers: &HeaderMap, body: &[u8]) -> String {
 }
 
 /// The status by which an error is judged: where Bedrock's own would mislead, the one that other
-/// hosts say for the same thing.
+/// hosts say for the same thing. Inside a stream names begin in lower case, and the status is 200.
 pub fn judged_status(status: u16, error_type: Option<&str>) -> u16 {
-    match error_type {
+    let name = error_type.map(|name| {
+        let (first, rest) = name.split_at_checked(1).unwrap_or((name, ""));
+        first.to_ascii_uppercase() + rest
+    });
+    match name.as_deref() {
         // A quota of the account, said as 400: not the caller's mistake, and others may have room.
         Some("ServiceQuotaExceededException") => 429,
         Some("ThrottlingException" | "TooManyRequestsException") => 429,
@@ -123,6 +127,8 @@ mod tests {
             assert_eq!(judged_status(status, Some(name)), judged, "{name}");
         }
         assert_eq!(judged_status(424, None), 502);
+        assert_eq!(judged_status(200, Some("throttlingException")), 429);
+        assert_eq!(judged_status(200, Some("modelStreamErrorException")), 502);
         assert_eq!(judged_status(400, None), 400);
     }
 }

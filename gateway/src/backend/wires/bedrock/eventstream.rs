@@ -1,5 +1,5 @@
-//! The framing of `application/vnd.amazon.eventstream`, read and written. It relies on nothing but
-//! bytes: what the messages mean is the wire's to say.
+//! The framing of `application/vnd.amazon.eventstream`, read, and for tests written. It relies on
+//! nothing but bytes: what the messages mean is the wire's to say.
 //!
 //! A message is: u32 its whole length, u32 the length of its headers, u32 CRC-32 of those eight
 //! bytes, headers, payload, u32 CRC-32 of all before. A header is: u8 length of its name, name, u8
@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 /// Lengths and their checksum.
@@ -22,7 +22,7 @@ const MOST_PAYLOAD_BYTES: usize = 4 << 20;
 
 /// Why bytes are no event stream. Nothing after such bytes can be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
+pub(super) enum Broken {
     #[error("the lengths of an event do not match their checksum")]
     Prelude,
     #[error("an event does not match its checksum")]
@@ -37,19 +37,22 @@ pub enum Broken {
     Header,
 }
 
+/// Where names and values of text headers lie.
+type Texts = SmallVec<[(Range<usize>, Range<usize>); 4]>;
+
 /// One message, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
+pub(super) struct Message {
     /// Headers and payload as they came.
     bytes: Bytes,
-    /// Where in `bytes` names and values of the text headers lie.
-    texts: SmallVec<[(Range<usize>, Range<usize>); 4]>,
+    /// In `bytes`.
+    texts: Texts,
     payload: usize,
 }
 
 impl Message {
     /// The value of a header of type text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self
             .texts
             .iter()
@@ -57,20 +60,20 @@ impl Message {
         std::str::from_utf8(&self.bytes[value.clone()]).ok()
     }
 
-    pub fn payload(&self) -> &[u8] {
+    pub(super) fn payload(&self) -> &[u8] {
         &self.bytes[self.payload..]
     }
 }
 
 /// Finds messages in bytes that are cut anywhere.
 #[derive(Debug, Default)]
-pub struct Parser {
+pub(super) struct Parser {
     pending: BytesMut,
     broken: Option<Broken>,
 }
 
 impl Parser {
-    pub fn push(&mut self, chunk: &[u8]) {
+    pub(super) fn push(&mut self, chunk: &[u8]) {
         if self.broken.is_none() {
             self.pending.extend_from_slice(chunk);
         }
@@ -80,7 +83,7 @@ impl Parser {
     ///
     /// # Errors
     /// What is wrong with the bytes, and the same again ever after.
-    pub fn next(&mut self) -> Result<Option<Message>, Broken> {
+    pub(super) fn next(&mut self) -> Result<Option<Message>, Broken> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
@@ -91,7 +94,8 @@ impl Parser {
     }
 
     /// Bytes of a message whose end has not come.
-    pub fn left_over(&self) -> usize {
+    #[cfg(test)]
+    fn left_over(&self) -> usize {
         self.pending.len()
     }
 
@@ -137,8 +141,8 @@ fn length(bytes: &mut &[u8]) -> usize {
 }
 
 /// Names and values of the text headers; `None` where the headers do not add up.
-fn text_headers(headers: &[u8]) -> Option<SmallVec<[(Range<usize>, Range<usize>); 4]>> {
-    let mut texts = SmallVec::new();
+fn text_headers(headers: &[u8]) -> Option<Texts> {
+    let mut texts = Texts::new();
     let mut at = 0;
     while at < headers.len() {
         let name_end = at + 1 + usize::from(headers[at]);
@@ -173,22 +177,22 @@ fn text_headers(headers: &[u8]) -> Option<SmallVec<[(Range<usize>, Range<usize>)
     Some(texts)
 }
 
-/// A message with text headers. Names up to 255 bytes and values up to 65,535; the rest is cut off.
-pub fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
+/// A message with text headers, for tests: a host's side of it.
+#[cfg(test)]
+pub(super) fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
+    use bytes::BufMut;
+
+    let number = |length: usize| u32::try_from(length).expect("short");
     let mut head = BytesMut::new();
     for (name, value) in headers {
-        let name = &name.as_bytes()[..name.len().min(usize::from(u8::MAX))];
-        let value = &value.as_bytes()[..value.len().min(usize::from(u16::MAX))];
-        head.put_u8(u8::try_from(name.len()).unwrap_or(u8::MAX));
-        head.put_slice(name);
+        head.put_u8(u8::try_from(name.len()).expect("a short name"));
+        head.put_slice(name.as_bytes());
         head.put_u8(7);
-        head.put_u16(u16::try_from(value.len()).unwrap_or(u16::MAX));
-        head.put_slice(value);
+        head.put_u16(u16::try_from(value.len()).expect("a short value"));
+        head.put_slice(value.as_bytes());
     }
-    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-    let total = PRELUDE + head.len() + payload.len() + TRAILER;
-    let mut message = BytesMut::with_capacity(total);
-    message.put_u32(number(total));
+    let mut message = BytesMut::new();
+    message.put_u32(number(PRELUDE + head.len() + payload.len() + TRAILER));
     message.put_u32(number(head.len()));
     message.put_u32(crc32fast::hash(&message));
     message.put_slice(&head);
@@ -199,6 +203,7 @@ pub fn encode(headers: &[(&str, &str)], payload: &[u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use bytes::BufMut;
     use proptest::prelude::*;
 
     use super::*;

@@ -2,6 +2,7 @@
 //! describe them. A request is checked by Bedrock's rules, then read as the chat request that asks
 //! the same; the answer is spoken in Bedrock's shapes. The OpenAI-compatible door stands beside it.
 
+mod frames;
 mod read;
 mod speak;
 

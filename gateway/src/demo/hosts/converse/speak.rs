@@ -9,7 +9,7 @@ use super::super::fault::Fault;
 use super::super::shapes::reasoning_field;
 use super::super::speak::{Frame, Left, Speech, break_off};
 use super::super::state::OpenCall;
-use crate::backend::wires::bedrock::eventstream::encode;
+use super::frames::message;
 
 /// Bedrock fills events up, so that their size tells nothing of what is in them.
 const PADDING: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -93,7 +93,7 @@ impl Speech {
             };
             event(to, name, payload).await?;
             if self.fault == Some(Fault::GarbageFrame) && sent >= end / 2 {
-                let mut damaged = encode(&[(":message-type", "event")], b"{}").to_vec();
+                let mut damaged = message(&[(":message-type", "event")], b"{}").to_vec();
                 damaged[20] ^= 1;
                 send(to, damaged.into()).await?;
             }
@@ -188,7 +188,7 @@ async fn event(to: &Sender<Frame>, kind: &str, mut payload: Value) -> Result<(),
         (":content-type", "application/json"),
         (":message-type", "event"),
     ];
-    send(to, encode(&headers, payload.to_string().as_bytes())).await
+    send(to, message(&headers, payload.to_string().as_bytes())).await
 }
 
 /// The failure that breaks into a stream.
@@ -200,7 +200,7 @@ async fn exception(to: &Sender<Frame>) -> Result<(), Left> {
     ];
     let payload =
         json!({"message": "The model had an error while answering.", "originalStatusCode": 500});
-    send(to, encode(&headers, payload.to_string().as_bytes())).await
+    send(to, message(&headers, payload.to_string().as_bytes())).await
 }
 
 async fn send(to: &Sender<Frame>, frame: Bytes) -> Result<(), Left> {

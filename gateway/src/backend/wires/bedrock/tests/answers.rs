@@ -112,16 +112,3 @@ fn every_reason_of_the_model_has_its_meaning() {
         assert_eq!(finish(word), meaning);
     }
 }
-
-#[test]
-fn the_golden_bodies_are_json() {
-    let folder =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/backend/wires/bedrock/goldens");
-    let files = std::fs::read_dir(folder).expect("goldens");
-    assert!(
-        files
-            .flatten()
-            .map(|file| json(&std::fs::read_to_string(file.path()).expect("text")))
-            .all(|golden| golden["messages"].is_array())
-    );
-}

@@ -3,6 +3,7 @@
 //! events they become.
 
 mod answers;
+mod catalogued;
 mod requests;
 mod streams;
 
@@ -24,8 +25,4 @@ fn calls(calls: &[Call]) -> Turn {
         calls: calls.to_vec(),
         ..Said::default()
     })
-}
-
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).expect("JSON")
 }

@@ -140,6 +140,18 @@ fn a_stream_becomes_these_events() {
     assert!(report.complete());
 }
 
+/// `tests/python/test_bedrock_oracle.py` reads the same bytes with botocore.
+#[test]
+fn the_stream_is_the_one_that_botocore_reads() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("src/backend/wires/bedrock/goldens/stream.bin");
+    assert_eq!(
+        std::fs::read(path).expect("the golden stream"),
+        stream().concat(),
+        "goldens/stream.bin is not the stream above"
+    );
+}
+
 #[test]
 fn the_callers_name_comes_back() {
     let names = Names::of(&Conversation {
