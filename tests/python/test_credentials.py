@@ -14,6 +14,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -64,7 +65,7 @@ def issuers(key):
 class Gateway:
     """A gateway with one account, in an environment that holds nothing but what it is given."""
 
-    def __init__(self, folder, issuers, host, environment, account="", clock=None):
+    def __init__(self, folder, issuers, host, environment, account=""):
         (folder / "deployments").mkdir(parents=True)
         (folder / "deployments/bedrock.toml").write_text(BEDROCK_OFFER)
         config = f'listen = "127.0.0.1:0"\ndata = "data"\ncatalog = ["{ROOT}/config/catalog", "deployments"]\n'
@@ -389,6 +390,15 @@ def test_an_issuer_that_is_away_is_told_to_the_caller_and_asked_again(start, iss
     while gateway.ask()[0] != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_token_that_the_host_refuses_is_replaced(start, issuers, tmp_path):
+    gateway = start("azure", entra_environment("secret", issuers.url, tmp_path))
+    first = opened(issuers, gateway)
+    issuers.refuse_hosts = 1
+    assert gateway.ask()[0] != 200
+    assert opened(issuers, gateway) not in ("", first)
+    assert len(asked(issuers)) == 2
 
 
 def check(folder, environment, account=""):
