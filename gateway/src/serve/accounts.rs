@@ -119,3 +119,7 @@ fn own_key(
         .filter(|text| !text.is_empty())
         .map(SecretString::from))
 }
+
+#[cfg(test)]
+#[path = "accounts_tests.rs"]
+mod tests;

@@ -291,6 +291,10 @@ fn observe(
         }) => {
             breaker.rest(now, retry_after.unwrap_or(BUSY));
         }
+        // Another credential is drawn for the next request: that one may try it at once.
+        Some(Setback::Status {
+            status: 401 | 403, ..
+        }) if backend.authority.is_renewing() => breaker.failure(now),
         Some(
             setback @ Setback::Status {
                 status: 401..=404, ..

@@ -182,6 +182,7 @@ impl Source for EntraSource {
                 let url = self.identity(url, "2019-08-01", id.as_deref());
                 let request = client(&url)?
                     .get(url.clone())
+                    .header("metadata", "true")
                     .header("x-identity-header", header.expose_secret());
                 let body = issuer::ask(&url, request).await?;
                 (url, body)

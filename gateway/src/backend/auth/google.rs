@@ -161,7 +161,7 @@ struct ServiceAccount {
 impl ServiceAccount {
     async fn draw(&self, scope: &str, now: Timestamp) -> Result<Drawn<Credential>, AuthError> {
         let url = address("token_uri", self.token_uri.as_deref().unwrap_or(TOKENS))?;
-        let assertion = self.assertion(url.as_str(), scope, now)?;
+        let assertion = self.assertion(scope, now)?;
         let fields = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
             ("assertion", assertion.expose_secret()),
@@ -170,19 +170,15 @@ impl ServiceAccount {
         read_json::<TokenAnswer>(&url, &body)?.drawn(now)
     }
 
-    /// A signed statement of who asks for what, good for an hour.
-    fn assertion(
-        &self,
-        audience: &str,
-        scope: &str,
-        now: Timestamp,
-    ) -> Result<SecretString, AuthError> {
+    /// A signed statement of who asks for what, good for an hour. Its audience is the same wherever
+    /// it is sent ("Using OAuth 2.0 for server to server applications").
+    fn assertion(&self, scope: &str, now: Timestamp) -> Result<SecretString, AuthError> {
         let header = json!({"alg": "RS256", "typ": "JWT", "kid": self.private_key_id});
         let issued = now.as_second();
         let claims = json!({
             "iss": self.client_email,
             "scope": scope,
-            "aud": audience,
+            "aud": TOKENS,
             "iat": issued,
             "exp": issued + LIFE.as_secs(),
         });
@@ -276,7 +272,7 @@ impl ExternalAccount {
                 "urn:ietf:params:oauth:grant-type:token-exchange",
             ),
             ("audience", self.audience.as_str()),
-            // Another account is asked for its own token below; that takes this scope in any case.
+            // Another account is asked for its own token below, which takes a scope of its own.
             ("scope", impersonated.map_or(scope, |_| IAM_SCOPE)),
             (
                 "requested_token_type",
@@ -318,7 +314,7 @@ impl ExternalAccount {
     }
 }
 
-const IAM_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+const IAM_SCOPE: &str = "https://www.googleapis.com/auth/iam";
 
 /// `generateAccessToken` of the IAM Service Account Credentials API.
 async fn impersonate(

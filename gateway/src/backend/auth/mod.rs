@@ -201,6 +201,15 @@ impl Authority {
         }
     }
 
+    /// The credential in use was rejected, and the next request waits for another.
+    pub fn is_renewing(&self) -> bool {
+        match self {
+            Authority::Open | Authority::Fixed(_) => false,
+            Authority::Tokens(Tokens(kept)) => kept.is_rejected(),
+            Authority::Signed(AccessKeys(kept), _) => kept.is_rejected(),
+        }
+    }
+
     /// Where the credential is drawn from, if it is one that ends.
     fn source(&self) -> Option<String> {
         match self {

@@ -204,6 +204,12 @@ impl<S: Source> Kept<S> {
         drop(turn);
     }
 
+    /// Whether the credential in use is one that the host refused.
+    pub(super) fn is_rejected(&self) -> bool {
+        let held = self.held.load();
+        held.as_ref().is_some_and(|held| held.is_rejected())
+    }
+
     /// The host refused this credential: the next request waits for another. `false` where that
     /// would not help: it was replaced already, or its predecessor was refused a moment ago.
     pub(super) fn reject(&self, refused: &Arc<Held<S::Grant>>, now: Timestamp) -> bool {
