@@ -341,7 +341,7 @@ pub fn seconds(wait: Duration) -> u64 {
 #[cfg(test)]
 mod passing;
 #[cfg(test)]
-mod telling;
+mod telling_tests;
 
 #[cfg(test)]
 mod tests {
