@@ -17,8 +17,10 @@ pub struct Backend {
     pub name: BackendName,
     pub account: AccountName,
     pub region: RegionName,
-    /// Where completions are asked for.
+    /// Where chat completions are asked for.
     pub uri: http::Uri,
+    /// Where completions of a bare prompt are, if this offer has them.
+    pub completions: Option<http::Uri>,
     pub credential: Option<Credential>,
     /// Certifications that the operator has confirmed for this account.
     pub confirmed: Vec<Tag>,
@@ -172,7 +174,11 @@ fn open(
             without_address = true;
             continue;
         };
-        let uri = chat_uri(base)?;
+        let uri = uri(base, ["chat", "completions"])?;
+        let completions = match &endpoint.completions {
+            Some(path) => Some(self::uri(base, path.split('/'))?),
+            None => None,
+        };
         for (index, offer) in host.offers.iter().enumerate() {
             if !offer.regions.is_empty() && !offer.regions.contains(&endpoint.region) {
                 continue;
@@ -187,6 +193,9 @@ fn open(
                 account: account.name.clone(),
                 region: endpoint.region.clone(),
                 uri: uri.clone(),
+                completions: completions
+                    .clone()
+                    .filter(|_| offer.capabilities.completions),
                 credential: credential.clone(),
                 confirmed: account.confirm.clone(),
                 catalog: catalog.clone(),
@@ -237,12 +246,12 @@ fn credential(host: &Host, account: &Account) -> Result<Option<Credential>, Stri
     }
 }
 
-fn chat_uri(base: &Url) -> Result<http::Uri, String> {
+fn uri<'a>(base: &Url, path: impl IntoIterator<Item = &'a str>) -> Result<http::Uri, String> {
     let wrong = || format!("{base} is no address that requests can be sent to");
     let mut url = base.clone();
     url.path_segments_mut()
         .map_err(|()| wrong())?
         .pop_if_empty()
-        .extend(["chat", "completions"]);
+        .extend(path);
     url.as_str().parse().map_err(|_| wrong())
 }

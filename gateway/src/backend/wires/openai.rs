@@ -2,6 +2,7 @@
 //! from the answer on its way back. The answer's bytes stay as the host sent them.
 //! Source: OpenAI's chat completion reference; deviations of hosts are catalog data (`Quirks`).
 
+pub mod completions;
 mod stream;
 mod usage;
 

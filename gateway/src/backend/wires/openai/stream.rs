@@ -25,6 +25,8 @@ static FINISH: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"finish_reason\":"));
 static CONTENT: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"content\":"));
+static TEXT: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"text\":"));
 static REASONING: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"reasoning\":"));
 static ARGUMENTS: LazyLock<memmem::Finder<'static>> =
@@ -67,6 +69,8 @@ pub type Pieces = SmallVec<[Bytes; 2]>;
 #[derive(Debug)]
 pub struct Sight {
     hide_usage: bool,
+    /// A choice says `text` rather than a delta.
+    bare: bool,
     /// The beginning of an event whose end has not come.
     pending: BytesMut,
     /// Inside an event too large to be kept: its rest passes unread.
@@ -87,9 +91,18 @@ impl Sight {
     pub fn new(hide_usage: bool) -> Self {
         Sight {
             hide_usage,
+            bare: false,
             pending: BytesMut::new(),
             oversize: false,
             report: Report::default(),
+        }
+    }
+
+    /// Of a stream of text completions.
+    pub fn of_completions(hide_usage: bool) -> Self {
+        Sight {
+            bare: true,
+            ..Sight::new(hide_usage)
         }
     }
 
@@ -242,6 +255,11 @@ impl Sight {
 
     /// How much was said, for streams whose usage never comes.
     fn count(&mut self, payload: &[u8]) {
+        if self.bare {
+            let text = TEXT.find(payload).and_then(|at| string_at(payload, at + 7));
+            self.report.visible_bytes += text.map_or(0, |text| text.len()) as u64;
+            return;
+        }
         if let Some(at) = CONTENT.find(payload) {
             let bytes = string_at(payload, at + 9).map_or(0, |text| text.len()) as u64;
             if payload[..at].ends_with(b"reasoning_") {
