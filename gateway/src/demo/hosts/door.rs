@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::answer::compose;
 use super::asked::Asked;
+use super::bare;
 use super::errors::Failure;
 use super::fault::Fault;
 use super::feeds;
@@ -38,8 +39,9 @@ pub(super) async fn enter(
         return emulator_page(&state, &head.method, page, body).await;
     }
     let completions = format!("{}/chat/completions", state.host.profile().base_path);
-    let asks = path == completions
-        || state.host == EmulatedHost::Deepseek && path == "/v1/chat/completions";
+    let deepseek = state.host == EmulatedHost::Deepseek;
+    let bare = deepseek && path == "/beta/completions";
+    let asks = path == completions || bare || deepseek && path == "/v1/chat/completions";
     if asks {
         state.count_request();
     }
@@ -52,7 +54,7 @@ pub(super) async fn enter(
         return unauthorised(state.host, &head.headers);
     };
     if asks && head.method == Method::POST {
-        return match chat(&state, &account, &head.headers, body).await {
+        return match complete(&state, &account, &head.headers, body, bare).await {
             Ok(response) => response,
             Err(failure) => refusal(&state, &failure),
         };
@@ -117,11 +119,13 @@ fn unauthorised(host: EmulatedHost, headers: &HeaderMap) -> Response<Body> {
     }
 }
 
-async fn chat(
+/// `bare`: a prompt to be completed rather than a conversation.
+async fn complete(
     state: &Arc<HostState>,
     account: &str,
     headers: &HeaderMap,
     body: Body,
+    bare: bool,
 ) -> Result<Response<Body>, Failure> {
     let host = state.host;
     let started = state.now();
@@ -129,7 +133,12 @@ async fn chat(
         .await
         .map_err(|_| Failure::new(413, "The request body is too large or was cut off."))?;
     let set = state.take_fault();
-    let asked = Asked::read(host, &body, state.options.strict)?;
+    let (asked, echo) = if bare {
+        let (asked, echo) = bare::read(host, &body)?;
+        (asked, Some(echo))
+    } else {
+        (Asked::read(host, &body, state.options.strict)?, None)
+    };
     let by_header = match headers.get("x-emulate").map(http::HeaderValue::to_str) {
         Some(Ok(name)) => Some(
             name.parse()
@@ -159,7 +168,7 @@ async fn chat(
         started,
     )
     .ok_or_else(|| Failure::of_status(host, 429))?;
-    Ok(answer(state, call, asked, fault).await)
+    Ok(answer(state, call, asked, echo, fault).await)
 }
 
 /// The faults that leave no answer and no bill.
@@ -207,6 +216,7 @@ async fn answer(
     state: &Arc<HostState>,
     mut call: OpenCall,
     asked: Asked,
+    echo: Option<String>,
     fault: Option<Fault>,
 ) -> Response<Body> {
     let host = state.host;
@@ -227,6 +237,7 @@ async fn answer(
             },
             created: call.started.as_second(),
             model: served_model(host, call.model).to_owned(),
+            bare: echo,
         },
         answer: compose(host, &asked),
         pace: Pace::new(

@@ -7,6 +7,7 @@
 
 mod answer;
 mod asked;
+mod bare;
 mod bill;
 mod cache;
 mod deployments;

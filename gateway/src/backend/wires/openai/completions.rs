@@ -78,7 +78,7 @@ mod tests {
                 }
             }
             let report = sight.report();
-            assert_eq!(report.visible_bytes, 13 + 1);
+            assert_eq!(report.visible_bytes, 12 + 1);
             assert_eq!(report.reasoning_bytes, 0);
             assert_eq!(report.finish, Some(Finish::Length));
             assert!(report.complete());
