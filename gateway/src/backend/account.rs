@@ -53,6 +53,29 @@ pub struct Addresses {
     pub stream: http::Uri,
     /// To go on from the middle of an answer.
     pub continuation: http::Uri,
+    /// For completions of a bare prompt, where this offer has them.
+    pub completions: Option<http::Uri>,
+}
+
+/// Which of a backend's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    Answers,
+    /// Where the host goes on from the middle of an answer.
+    Continuation,
+    /// Of a bare prompt.
+    Completions,
+}
+
+impl Addresses {
+    pub fn at(&self, address: Address, stream: bool) -> &http::Uri {
+        match (address, stream) {
+            (Address::Answers, false) => &self.plain,
+            (Address::Answers, true) => &self.stream,
+            (Address::Continuation, _) => &self.continuation,
+            (Address::Completions, _) => self.completions.as_ref().unwrap_or(&self.plain),
+        }
+    }
 }
 
 /// What is remembered of a backend while the gateway runs, through changes of the catalog.
@@ -202,7 +225,7 @@ fn open(
                 name,
                 account: account.name.clone(),
                 region: endpoint.region.clone(),
-                addresses: addresses(host, &offer.id, &base)?,
+                addresses: addresses(host, endpoint, offer, &base, account.base_url.is_some())?,
                 confirmed: account.confirm.clone(),
                 catalog: catalog.clone(),
                 host: host.name.clone(),
@@ -237,7 +260,15 @@ fn address(endpoint: &Endpoint, account: &Account) -> Result<Url, NotFilled> {
     }
 }
 
-fn addresses(host: &Host, model: &str, base: &Url) -> Result<Addresses, String> {
+/// `own`: the base is the operator's, not the catalog's.
+fn addresses(
+    host: &Host,
+    endpoint: &Endpoint,
+    offer: &Offer,
+    base: &Url,
+    own: bool,
+) -> Result<Addresses, String> {
+    let model = &offer.id;
     let wrong = |base: &Url| format!("{base} is no address that requests can be sent to");
     let below = |base: &Url, path: &str| -> Result<http::Uri, String> {
         // Joined as text: a path may hold escapes that must stay as they are.
@@ -256,12 +287,26 @@ fn addresses(host: &Host, model: &str, base: &Url) -> Result<Addresses, String> 
     }
     let plain = below(base, &wires::path(host.wire, model, false))?;
     let continuation = match &host.quirks.prefix_base {
-        Some(base) => below(base, &wires::path(host.wire, model, true))?,
+        Some(elsewhere) => {
+            let mut elsewhere = elsewhere.clone();
+            // Where the operator has set the address, nothing goes to another.
+            if own {
+                let path = elsewhere.path().to_owned();
+                elsewhere = base.clone();
+                elsewhere.set_path(&path);
+            }
+            below(&elsewhere, &wires::path(host.wire, model, true))?
+        }
         None => plain.clone(),
+    };
+    let completions = match &endpoint.completions {
+        Some(path) if offer.capabilities.completions => Some(below(base, &format!("/{path}"))?),
+        _ => None,
     };
     Ok(Addresses {
         stream: below(base, &wires::path(host.wire, model, true))?,
         plain,
         continuation,
+        completions,
     })
 }

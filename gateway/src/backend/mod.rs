@@ -6,7 +6,7 @@ mod breaker;
 mod transport;
 pub mod wires;
 
-pub use account::{Account, Backend, Occupied, State, Unused, backends};
+pub use account::{Account, Address, Backend, Occupied, State, Unused, backends};
 pub use auth::{Access, AuthError, Authority, Credential};
 pub use breaker::{Breaker, LONGEST_REST};
 pub use transport::{Call, NoTls, Reply, Transport, TransportError, retry_after};

@@ -18,7 +18,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 
-use super::{AuthError, Backend};
+use super::{Address, AuthError, Backend};
 use crate::chat::Frames;
 use crate::id::EntryId;
 use crate::time::{Clock, Timestamp};
@@ -33,8 +33,7 @@ pub struct Call {
     /// What the wire adds to the headers of every request.
     pub headers: HeaderMap,
     pub stream: bool,
-    /// It is to go on from the middle of an answer.
-    pub continues: bool,
+    pub address: Address,
 }
 
 /// The head of a host's answer, and its body to be read.
@@ -126,12 +125,7 @@ impl Service<Call> for Transport {
         }
         let mut request = http::Request::new(());
         *request.method_mut() = Method::POST;
-        let addresses = &call.backend.addresses;
-        *request.uri_mut() = match (call.continues, call.stream) {
-            (true, _) => addresses.continuation.clone(),
-            (false, true) => addresses.stream.clone(),
-            (false, false) => addresses.plain.clone(),
-        };
+        *request.uri_mut() = call.backend.addresses.at(call.address, call.stream).clone();
         *request.headers_mut() = headers;
         let client = self.client.clone();
         Box::pin(async move {

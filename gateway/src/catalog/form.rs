@@ -149,6 +149,7 @@ pub(super) struct EndpointForm {
     /// The address holds the operator's own names, so `config/deployments/` must give it.
     #[serde(default)]
     pub operator_sets_url: bool,
+    pub completions: Option<Spanned<String>>,
     pub jurisdiction: String,
     pub source: Spanned<String>,
     pub read: Day,
@@ -194,6 +195,8 @@ pub(super) enum Capability {
     Images,
     Logprobs,
     Thinking,
+    Completions,
+    Fim,
 }
 
 #[derive(Debug, Deserialize)]

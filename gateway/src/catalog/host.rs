@@ -116,6 +116,7 @@ pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
             let endpoint = Endpoint {
                 region: RegionName::from(form.region.get_ref().as_str()),
                 base_url: base_url(desk, file.page, row, form),
+                completions: completions(desk, file.page, form),
                 jurisdiction: form.jurisdiction.as_str().into(),
                 source: desk.source(file.page, &form.source, form.read),
             };
@@ -134,7 +135,9 @@ pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
                         && (host.endpoints[at].base_url.as_ref())
                             .is_none_or(Address::has_blanks) =>
                 {
+                    let path = host.endpoints[at].completions.take();
                     host.endpoints[at] = endpoint;
+                    host.endpoints[at].completions = host.endpoints[at].completions.take().or(path);
                     places[at] = place;
                 }
                 Some(at) => {
@@ -144,6 +147,29 @@ pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
             }
         }
     }
+}
+
+/// A path below the address, its segments plain words.
+fn completions(desk: &mut Desk, page: usize, form: &EndpointForm) -> Option<Arc<str>> {
+    let written = form.completions.as_ref()?;
+    let plain = |segment: &str| {
+        !segment.is_empty()
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if !written.get_ref().split('/').all(plain) {
+        let place = desk.place(page, written);
+        desk.reject(
+            place,
+            format!(
+                "`{}` is no path below the endpoint's address: write one such as \"completions\" or \"beta/completions\"",
+                written.get_ref()
+            ),
+        );
+        return None;
+    }
+    Some(written.get_ref().as_str().into())
 }
 
 fn base_url(desk: &mut Desk, page: usize, row: Place, form: &EndpointForm) -> Option<Address> {
@@ -248,6 +274,14 @@ fn offer(
         until.get_ref().0
     });
     let has = |capability: Capability| form.capabilities.contains(&capability);
+    let nowhere = host
+        .endpoints
+        .iter()
+        .all(|endpoint| endpoint.completions.is_none());
+    if (has(Capability::Completions) || has(Capability::Fim)) && nowhere {
+        let place = desk.place(page, &form.id);
+        desk.reject(place, format!("`{}` has no address for completions: give an [[endpoint]] `completions = \"completions\"`, or take `completions` and `fim` out of the capabilities", host.name));
+    }
     Offer {
         model,
         id: form.id.get_ref().as_str().into(),
@@ -263,6 +297,8 @@ fn offer(
             images: has(Capability::Images),
             logprobs: has(Capability::Logprobs),
             thinking: has(Capability::Thinking),
+            completions: has(Capability::Completions) || has(Capability::Fim),
+            fim: has(Capability::Fim),
         },
         regions: regions(desk, page, &form.regions, host),
         from,

@@ -208,6 +208,8 @@ pub struct Endpoint {
     pub region: RegionName,
     /// Append `/chat/completions`. `None` where the operator must set it (deployments).
     pub base_url: Option<Address>,
+    /// Append it for completions of a bare prompt: `beta/completions`. `None` where there are none.
+    pub completions: Option<Arc<str>>,
     /// Where requests are processed: ISO country, `EU`, or `global` if nothing is promised.
     pub jurisdiction: Arc<str>,
     pub source: Source,
@@ -249,6 +251,10 @@ pub struct Capabilities {
     pub images: bool,
     pub logprobs: bool,
     pub thinking: bool,
+    /// Completions of a bare prompt, at the endpoint's `completions`.
+    pub completions: bool,
+    /// A completion may have a `suffix` to arrive at (fill in the middle).
+    pub fim: bool,
 }
 
 /// A price list of one offer over a span of time, as it was known from one day on.

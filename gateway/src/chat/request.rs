@@ -37,6 +37,10 @@ pub struct Needs {
     pub json_schema: bool,
     pub images: bool,
     pub logprobs: bool,
+    /// A bare prompt is to be completed, not a conversation answered.
+    pub completions: bool,
+    /// The completion must arrive at a suffix.
+    pub fim: bool,
 }
 
 /// How much thinking is asked for.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::surfaces::{ANTHROPIC, CHAT, openai_chat};
+use super::surfaces::{ANTHROPIC, CHAT, COMPLETIONS, openai_chat};
 use crate::chat::{Code, Refusal};
 use crate::id::RequestId;
 use crate::stack::{
@@ -59,6 +59,10 @@ pub fn router(edge: Edge) -> Router {
         .route(
             "/v1/chat/completions",
             post(|edge, asked| ask(edge, CHAT, asked)),
+        )
+        .route(
+            "/v1/completions",
+            post(|edge, asked| ask(edge, COMPLETIONS, asked)),
         )
         .route(
             "/v1/messages",

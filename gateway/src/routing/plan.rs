@@ -141,6 +141,16 @@ fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
         (needs.json_schema, can.json_schema, "JSON schemas"),
         (needs.images, can.images, "images"),
         (needs.logprobs, can.logprobs, "logprobs"),
+        (
+            needs.completions,
+            can.completions,
+            "completions of a bare prompt, only conversations",
+        ),
+        (
+            needs.fim,
+            can.fim,
+            "a suffix: it does not fill in the middle",
+        ),
     ] {
         if needed && !able {
             return Some(format!("it does not take {what}"));

@@ -149,7 +149,7 @@ fn azure_takes_its_key_before_an_application_unless_the_account_names_one() {
 #[test]
 fn addresses_are_filled_by_the_accounts_names() {
     let (backends, _) = open(RESOURCE, &[("AZURE_API_KEY", "a-key")]);
-    let uri = of(&backends, "azure")[0].uri.to_string();
+    let uri = of(&backends, "azure")[0].addresses.plain.to_string();
     assert_eq!(
         uri,
         "https://acme.services.ai.azure.com/openai/v1/chat/completions"
@@ -159,7 +159,7 @@ fn addresses_are_filled_by_the_accounts_names() {
         ("GOOGLE_CLOUD_PROJECT", "acme-1"),
     ];
     let (backends, _) = open("", &project);
-    let uri = of(&backends, "vertex")[0].uri.to_string();
+    let uri = of(&backends, "vertex")[0].addresses.plain.to_string();
     assert_eq!(
         uri,
         "https://aiplatform.googleapis.com/v1/projects/acme-1/locations/global/endpoints/openapi/chat/completions"

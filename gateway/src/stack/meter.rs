@@ -217,7 +217,7 @@ where
     let Put {
         outgoing,
         told,
-        continues,
+        address,
     } = put(&rooms.tenants, &dispatch, &backend)?;
     let now = rooms.clock.now();
     let (mut open, written) = OpenEntry::open(rooms.clone(), dispatch, occupied, now)
@@ -233,7 +233,7 @@ where
         id: open.id(),
         body: outgoing.body,
         headers: outgoing.headers,
-        continues,
+        address,
         stream: request.stream,
     });
     open.sent();

@@ -35,6 +35,11 @@ pub fn passed(request: &Request, asked: Asked<'_>) -> Result<Outgoing, CannotSay
     openai::passed(request, asked)
 }
 
+/// The caller's own bare prompt to complete, for hosts that have an address for it.
+pub fn completed(request: &Request, asked: Asked<'_>) -> Outgoing {
+    openai::completions::passed(request, asked)
+}
+
 /// The conversation in this host's words.
 ///
 /// # Errors
@@ -61,6 +66,9 @@ pub fn continues(wire: Wire, conversation: &Conversation, quirks: &Quirks) -> bo
 
 /// Watches a stream that passes as it is.
 pub fn sight(quirks: &Quirks, request: &Request) -> Sight {
+    if request.original.dialect == Dialect::OpenaiCompletions {
+        return Sight::of_completions(!request.usage_wanted);
+    }
     Sight::new(!request.usage_wanted, openai::renames_reasoning(quirks))
 }
 

@@ -13,8 +13,8 @@ use crate::catalog::Quirks;
 use crate::chat::{Event, Frames, Tokens};
 
 pub use dispatch::{
-    body, continues, heard, hearing, is_stream, passed, passes, path, plain, plain_passed, refusal,
-    sight,
+    body, completed, continues, heard, hearing, is_stream, passed, passes, path, plain,
+    plain_passed, refusal, sight,
 };
 pub use openai::{Plain, Report};
 

@@ -5,6 +5,7 @@
 
 mod calls;
 mod chunk;
+pub mod completions;
 mod hearing;
 mod json;
 mod logprobs;

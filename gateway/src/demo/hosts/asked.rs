@@ -140,7 +140,7 @@ impl Asked {
     }
 }
 
-fn read_max_tokens(body: &Value) -> Result<Option<u64>, Failure> {
+pub(super) fn read_max_tokens(body: &Value) -> Result<Option<u64>, Failure> {
     for field in ["max_completion_tokens", "max_tokens"] {
         if body[field].is_null() {
             continue;
@@ -157,7 +157,7 @@ fn read_max_tokens(body: &Value) -> Result<Option<u64>, Failure> {
     Ok(None)
 }
 
-fn read_stop(body: &Value) -> Vec<String> {
+pub(super) fn read_stop(body: &Value) -> Vec<String> {
     match &body["stop"] {
         Value::String(one) => vec![one.clone()],
         Value::Array(several) => several
@@ -208,7 +208,7 @@ fn render(body: &Value, messages: &[Value]) -> Prefixes {
 }
 
 /// `answer in N words` as the last line of the last user message.
-fn wanted_words(text: &str) -> Option<u64> {
+pub(super) fn wanted_words(text: &str) -> Option<u64> {
     let line = text.trim_end().rsplit('\n').next()?;
     let number = line
         .trim()
@@ -220,7 +220,7 @@ fn wanted_words(text: &str) -> Option<u64> {
         .map(|wanted: u64| wanted.clamp(1, MOST_OUTPUT))
 }
 
-fn asked_fault(text: &str) -> Option<Fault> {
+pub(super) fn asked_fault(text: &str) -> Option<Fault> {
     text.lines()
         .find_map(|line| line.trim().strip_prefix("x-emulate: ")?.trim().parse().ok())
 }

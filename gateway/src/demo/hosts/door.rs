@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::answer::compose;
 use super::asked::Asked;
+use super::bare;
 use super::control;
 use super::converse::{self, Target};
 use super::errors::Failure;
@@ -44,9 +45,14 @@ pub(super) async fn enter(
         EmulatedHost::Bedrock => converse::target(path),
         _ => None,
     };
+    let deepseek = state.host == EmulatedHost::Deepseek;
+    let bare = deepseek && path == "/beta/completions";
+    let continued = deepseek && path == "/beta/chat/completions";
     let asks = converse.is_some()
         || path == completions
-        || state.host == EmulatedHost::Deepseek && path == "/v1/chat/completions";
+        || bare
+        || continued
+        || deepseek && path == "/v1/chat/completions";
     if asks {
         state.count_request();
     }
@@ -63,7 +69,7 @@ pub(super) async fn enter(
     };
     if asks && head.method == Method::POST {
         let target = converse.as_ref();
-        return match chat(&state, &account, &head.headers, body, target).await {
+        return match complete(&state, &account, &head.headers, body, target, bare).await {
             Ok(response) => response,
             Err(failure) => refusal(&state, &failure, target),
         };
@@ -129,12 +135,14 @@ fn unauthorised(host: EmulatedHost, headers: &HeaderMap) -> Response<Body> {
     }
 }
 
-async fn chat(
+/// `bare`: a prompt to be completed rather than a conversation.
+async fn complete(
     state: &Arc<HostState>,
     account: &str,
     headers: &HeaderMap,
     body: Body,
     converse: Option<&Target>,
+    bare: bool,
 ) -> Result<Response<Body>, Failure> {
     let host = state.host;
     let started = state.now();
@@ -142,9 +150,13 @@ async fn chat(
         .await
         .map_err(|_| Failure::new(413, "The request body is too large or was cut off."))?;
     let set = state.take_fault();
-    let asked = match converse {
-        Some(target) => converse::read(target, &body, state.options.strict)?,
-        None => Asked::read(host, &body, state.options.strict)?,
+    let (asked, echo) = match converse {
+        Some(target) => (converse::read(target, &body, state.options.strict)?, None),
+        None if bare => {
+            let (asked, echo) = bare::read(host, &body)?;
+            (asked, Some(echo))
+        }
+        None => (Asked::read(host, &body, state.options.strict)?, None),
     };
     let by_header = match headers.get("x-emulate").map(http::HeaderValue::to_str) {
         Some(Ok(name)) => Some(
@@ -178,7 +190,7 @@ async fn chat(
         started,
     )
     .ok_or_else(|| Failure::of_status(host, 429))?;
-    Ok(answer(state, call, asked, fault, converse.is_some()).await)
+    Ok(answer(state, call, asked, echo, fault, converse.is_some()).await)
 }
 
 /// The faults that leave no answer and no bill.
@@ -226,6 +238,7 @@ async fn answer(
     state: &Arc<HostState>,
     mut call: OpenCall,
     asked: Asked,
+    echo: Option<String>,
     fault: Option<Fault>,
     converse: bool,
 ) -> Response<Body> {
@@ -248,6 +261,7 @@ async fn answer(
             },
             created: call.started.as_second(),
             model: served_model(host, call.model).to_owned(),
+            bare: echo,
         },
         answer: compose(host, &asked),
         pace: Pace::new(

@@ -8,6 +8,7 @@
 
 mod answer;
 mod asked;
+mod bare;
 mod bill;
 mod cache;
 mod control;

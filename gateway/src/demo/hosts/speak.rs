@@ -225,7 +225,11 @@ impl Speech {
         if self.head.host == EmulatedHost::Deepseek && self.thinking {
             opening = json!({"role": "assistant", "content": null, "reasoning_content": ""});
         }
-        data(to, &self.chunk(opening, None)).await?;
+        match &self.head.bare {
+            None => data(to, &self.chunk(opening, None)).await?,
+            Some(echo) if echo.is_empty() => {}
+            Some(echo) => data(to, &self.chunk(json!({"content": echo}), None)).await?,
+        }
         let end = self.end();
         let mut sent = 0;
         let mut spoilt = false;

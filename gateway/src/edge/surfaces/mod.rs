@@ -2,6 +2,7 @@
 
 pub mod anthropic;
 pub mod openai_chat;
+pub mod openai_completions;
 
 use bytes::Bytes;
 
@@ -12,6 +13,8 @@ use crate::stack::{Earlier, Surface, Telling};
 pub const CHAT: &dyn Surface = &Chat;
 /// `POST /v1/messages`.
 pub const ANTHROPIC: &dyn Surface = &Messages;
+/// `POST /v1/completions`.
+pub const COMPLETIONS: &dyn Surface = &Completions;
 
 #[derive(Debug)]
 struct Chat;
@@ -101,5 +104,42 @@ impl Surface for Messages {
 
     fn error_status(&self, code: Code) -> u16 {
         anthropic::error_status(code)
+    }
+}
+
+#[derive(Debug)]
+struct Completions;
+
+impl Surface for Completions {
+    fn name(&self) -> &'static str {
+        "openai_completions"
+    }
+
+    fn read(&self, frames: Frames) -> Result<Request, Refusal> {
+        openai_completions::read(frames)
+    }
+
+    fn conversation(&self, request: &Request, _: &Earlier) -> Result<Conversation, Refusal> {
+        openai_completions::conversation(request)
+    }
+
+    fn speaker(&self, telling: &Telling<'_>) -> Box<dyn Speaker> {
+        Box::new(openai_completions::Talk::new(
+            telling.request,
+            telling.conversation,
+            telling.id,
+        ))
+    }
+
+    fn whole(&self, telling: &Telling<'_>, reply: &Reply) -> Bytes {
+        openai_completions::whole(telling.request, telling.conversation, telling.id, reply)
+    }
+
+    fn stream_error(&self, refusal: &Refusal) -> Bytes {
+        openai_completions::stream_error(refusal)
+    }
+
+    fn error_body(&self, refusal: &Refusal) -> Bytes {
+        openai_completions::error_body(refusal)
     }
 }

@@ -23,9 +23,9 @@ use crate::chat::{
 };
 
 /// More answers to one question than this is taken for a mistake.
-const MAX_CHOICES: u64 = 16;
+pub(super) const MAX_CHOICES: u64 = 16;
 /// No model of this family writes more; beyond it a number is absurd rather than generous.
-const MAX_OUTPUT: u64 = 1 << 24;
+pub(super) const MAX_OUTPUT: u64 = 1 << 24;
 /// Fields read as values are small; a schema is the largest of them.
 const FIELD_BYTES: usize = 1 << 20;
 
@@ -96,7 +96,8 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
     })
 }
 
-fn first_member(frames: &Frames) -> usize {
+/// Right after the opening brace.
+pub(super) fn first_member(frames: &Frames) -> usize {
     let mut at = 0;
     for part in frames.parts() {
         match memchr::memchr(b'{', part) {
@@ -107,7 +108,8 @@ fn first_member(frames: &Frames) -> usize {
     at
 }
 
-fn shown(key: &str) -> String {
+/// A key of the caller's, short enough for a message.
+pub(super) fn shown(key: &str) -> String {
     key.chars().take(40).collect()
 }
 
@@ -400,7 +402,7 @@ pub fn seconds(wait: Duration) -> u64 {
 #[cfg(test)]
 mod passing;
 #[cfg(test)]
-mod telling;
+mod telling_tests;
 
 #[cfg(test)]
 mod tests {

@@ -5,17 +5,17 @@
 use super::super::passage::Dispatch;
 use super::Setback;
 use crate::access::Tenants;
-use crate::backend::Backend;
 use crate::backend::wires::{self, Asked, Outgoing};
-use crate::chat::{Conversation, Said, Turn};
+use crate::backend::{Address, Backend};
+use crate::chat::{Conversation, Dialect, Said, Turn};
 
 /// A request in a host's words.
 pub(super) struct Put {
     pub(super) outgoing: Outgoing,
     /// The answer must be told anew as well.
     pub(super) told: bool,
-    /// It goes to the address where the host goes on from the middle of an answer.
-    pub(super) continues: bool,
+    /// Where it goes.
+    pub(super) address: Address,
 }
 
 pub(super) fn put(
@@ -36,12 +36,21 @@ pub(super) fn put(
         tenant: &tenant,
     };
     let wire = backend.host().wire;
+    if request.original.dialect == Dialect::OpenaiCompletions
+        && backend.addresses.completions.is_some()
+    {
+        return Ok(Put {
+            outgoing: wires::completed(request, asked),
+            told: false,
+            address: Address::Completions,
+        });
+    }
     if dispatch.so_far.is_none() && wires::passes(wire, request, asked.quirks) {
         return Ok(Put {
             outgoing: wires::passed(request, asked)
                 .map_err(|why| Setback::CannotSay(why.to_string()))?,
             told: false,
-            continues: false,
+            address: Address::Answers,
         });
     }
     let conversation = planned
@@ -59,7 +68,11 @@ pub(super) fn put(
         outgoing: wires::body(wire, conversation, asked)
             .map_err(|why| Setback::CannotSay(why.to_string()))?,
         told: true,
-        continues: wires::continues(wire, conversation, asked.quirks),
+        address: if wires::continues(wire, conversation, asked.quirks) {
+            Address::Continuation
+        } else {
+            Address::Answers
+        },
     })
 }
 

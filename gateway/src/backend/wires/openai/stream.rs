@@ -23,6 +23,8 @@ static FINISH: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"finish_reason\":"));
 static CONTENT: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"content\":"));
+static TEXT: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"text\":"));
 static REASONING: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"reasoning\":"));
 static ARGUMENTS: LazyLock<memmem::Finder<'static>> =
@@ -66,6 +68,8 @@ pub type Pieces = SmallVec<[Bytes; 2]>;
 pub struct Sight {
     hide_usage: bool,
     rename_reasoning: bool,
+    /// A choice says `text` rather than a delta.
+    bare: bool,
     pending: Pending,
     report: Report,
 }
@@ -85,8 +89,17 @@ impl Sight {
         Sight {
             hide_usage,
             rename_reasoning,
+            bare: false,
             pending: Pending::default(),
             report: Report::default(),
+        }
+    }
+
+    /// Of a stream of text completions.
+    pub fn of_completions(hide_usage: bool) -> Self {
+        Sight {
+            bare: true,
+            ..Sight::new(hide_usage, false)
         }
     }
 
@@ -241,6 +254,11 @@ impl Sight {
 
     /// How much was said, for streams whose usage never comes.
     fn count(&mut self, payload: &[u8]) {
+        if self.bare {
+            let text = TEXT.find(payload).and_then(|at| string_at(payload, at + 7));
+            self.report.visible_bytes += text.map_or(0, |text| text.len()) as u64;
+            return;
+        }
         if let Some(at) = CONTENT.find(payload) {
             let bytes = string_at(payload, at + 9).map_or(0, |text| text.len()) as u64;
             if payload[..at].ends_with(b"reasoning_") {
