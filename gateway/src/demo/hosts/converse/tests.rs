@@ -234,3 +234,21 @@ async fn a_repeated_prompt_is_read_from_the_cache() {
     assert_eq!(heard.cache_hit.get(), 1_024);
     assert_eq!(json!(heard.cache_miss.get()), usage["inputTokens"]);
 }
+
+#[tokio::test]
+async fn every_body_that_the_wire_writes_is_answered() {
+    let world = world().await;
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/backend/wires/bedrock/goldens");
+    let mut answered = 0;
+    for file in std::fs::read_dir(folder).expect("the goldens").flatten() {
+        if file.path().extension().is_some_and(|kind| kind == "json") {
+            let text = std::fs::read_to_string(file.path()).expect("text");
+            let body = serde_json::from_str(&text).expect("JSON");
+            let answer = world.plain(&body).await;
+            assert!(answer["stopReason"].is_string(), "{:?}", file.path());
+            answered += 1;
+        }
+    }
+    assert!(answered > 5);
+}
