@@ -365,7 +365,9 @@ impl QuirksForm {
                 .collect();
         }
         if let Some(name) = &self.tenant_field {
-            quirks.tenant_field = Some(field_name(desk, page, name));
+            // Empty takes back what the host's own file says.
+            let said = !name.get_ref().is_empty();
+            quirks.tenant_field = said.then(|| field_name(desk, page, name));
         }
         if let Some(written) = &self.prefix_base {
             let place = desk.place(page, written);

@@ -155,7 +155,11 @@ fn finish(word: &str) -> Finish {
 }
 
 #[cfg(test)]
-mod tests {
+#[path = "openai/tests/mod.rs"]
+mod tests;
+
+#[cfg(test)]
+mod plain_tests {
     use serde_json::json;
 
     use super::*;
