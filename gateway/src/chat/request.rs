@@ -17,6 +17,10 @@ pub struct Request {
     pub choices: u32,
     pub needs: Needs,
     pub effort: Effort,
+    /// An answer kept here that this request goes on from, by its id.
+    pub follows: Option<String>,
+    /// Whether the answer is to be kept, so that a later request may follow it.
+    pub keep: bool,
     pub original: Original,
 }
 

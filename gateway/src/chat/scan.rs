@@ -34,6 +34,8 @@ pub enum Malformed {
 pub struct Member {
     pub key: String,
     pub value: Range<usize>,
+    /// A key `image_url` stands somewhere in the value.
+    pub has_image: bool,
 }
 
 /// What a scan found.
@@ -69,9 +71,15 @@ pub fn object(frames: &Frames) -> Result<Object, Malformed> {
             cursor.expect(b':')?;
             cursor.skip_space();
             let start = cursor.position();
-            cursor.value(&mut found.has_image)?;
+            let mut has_image = false;
+            cursor.value(&mut has_image)?;
+            found.has_image |= has_image;
             let value = start..cursor.position();
-            found.members.push(Member { key, value });
+            found.members.push(Member {
+                key,
+                value,
+                has_image,
+            });
             cursor.skip_space();
             match cursor.next()? {
                 b',' => {}

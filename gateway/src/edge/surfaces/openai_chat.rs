@@ -75,6 +75,8 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         choices: reader.choices,
         needs: reader.needs,
         effort: reader.effort,
+        follows: None,
+        keep: false,
         original: Original {
             dialect: Dialect::OpenaiChat,
             spans: reader.spans,
