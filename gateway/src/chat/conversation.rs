@@ -35,6 +35,7 @@ pub struct Conversation {
 
 /// One turn. Order is the caller's; a wire that needs another reorders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Turn {
     /// Instructions, at the head or in the middle of a conversation.
     System(Vec<Part>),
@@ -71,6 +72,7 @@ pub struct Call {
 
 /// A piece of a turn's content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     Text(String),
     Image(Image),
@@ -78,6 +80,7 @@ pub enum Part {
 
 /// A picture, by address or in itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Image {
     Url(String),
     /// `data` is base64.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scan::{Member, Seen};
+use super::scan::Member;
 use super::{Frames, Tokens};
 
 /// What a caller asks, whatever the dialect.
@@ -18,8 +18,6 @@ pub struct Request {
     pub choices: u32,
     pub needs: Needs,
     pub effort: Effort,
-    /// What stands in the turns, as far as a scan can tell.
-    pub seen: Seen,
     /// The stored answer that this request goes on from.
     pub follows: Option<String>,
     /// The answer is to be stored, for later requests to go on from.
@@ -84,13 +82,6 @@ pub struct Spans {
     pub members: Vec<Member>,
     /// Bytes of the prompt: messages, tools and schemas.
     pub prompt_bytes: usize,
-}
-
-impl Request {
-    /// Turns in which something was called come without the thinking that led there.
-    pub fn owes_reasoning(&self) -> bool {
-        self.seen.calls > self.seen.reasoning
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -36,6 +36,8 @@ pub struct Member {
     /// Where the key's opening quote stands.
     pub start: usize,
     pub value: Range<usize>,
+    /// A key `image_url` stands somewhere in the value.
+    pub has_image: bool,
 }
 
 /// What a scan found.
@@ -50,14 +52,15 @@ pub struct Object {
 pub struct Seen {
     /// `image_url`.
     pub image: bool,
-    /// How often `tool_calls` stands there: turns in which something was called.
-    pub calls: u32,
-    /// How often `reasoning_content` does.
-    pub reasoning: u32,
-    /// A string `developer`: most likely a role that only OpenAI knows.
-    pub developer: bool,
     /// A string `image`: most likely the type of a block.
     pub image_block: bool,
+}
+
+impl Seen {
+    fn add(&mut self, other: Seen) {
+        self.image |= other.image;
+        self.image_block |= other.image_block;
+    }
 }
 
 /// Walks the whole object and returns its members in order.
@@ -86,12 +89,15 @@ pub fn object(frames: &Frames) -> Result<Object, Malformed> {
             cursor.expect(b':')?;
             cursor.skip_space();
             let start = cursor.position();
-            cursor.value(&mut found.seen)?;
+            let mut seen = Seen::default();
+            cursor.value(&mut seen)?;
+            found.seen.add(seen);
             let value = start..cursor.position();
             found.members.push(Member {
                 key,
                 start: at,
                 value,
+                has_image: seen.image,
             });
             cursor.skip_space();
             match cursor.next()? {
@@ -241,10 +247,9 @@ impl<'a> Cursor<'a> {
                 }
                 b'"' => {
                     let text = self.string()?;
-                    match text.len() {
-                        7 => seen.image_block |= &*self.frames.slice(text) == b"\"image\"",
-                        11 => seen.developer |= &*self.frames.slice(text) == b"\"developer\"",
-                        _ => {}
+                    const IMAGE_BLOCK: &[u8] = b"\"image\"";
+                    if text.len() == IMAGE_BLOCK.len() && &*self.frames.slice(text) == IMAGE_BLOCK {
+                        seen.image_block = true;
                     }
                 }
                 b't' => self.literal(b"true")?,
@@ -278,17 +283,9 @@ impl<'a> Cursor<'a> {
 
     fn key(&mut self, seen: &mut Seen) -> Result<(), Malformed> {
         const IMAGE: &[u8] = b"\"image_url\"";
-        const CALLS: &[u8] = b"\"tool_calls\"";
-        const REASONING: &[u8] = b"\"reasoning_content\"";
         let key = self.string()?;
-        // Nearly every key is told apart by its length alone.
-        if matches!(key.len(), 11 | 12 | 19) {
-            match &*self.frames.slice(key) {
-                IMAGE => seen.image = true,
-                CALLS => seen.calls = seen.calls.saturating_add(1),
-                REASONING => seen.reasoning = seen.reasoning.saturating_add(1),
-                _ => {}
-            }
+        if key.len() == IMAGE.len() && &*self.frames.slice(key) == IMAGE {
+            seen.image = true;
         }
         self.skip_space();
         self.expect(b':')

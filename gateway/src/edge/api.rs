@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::surfaces::{ANTHROPIC, CHAT, COMPLETIONS, openai_chat};
+use super::surfaces::{ANTHROPIC, CHAT, COMPLETIONS, RESPONSES, openai_chat};
 use crate::chat::{Code, Refusal};
 use crate::id::RequestId;
 use crate::stack::{
@@ -55,6 +55,7 @@ impl Edge {
 
 /// All endpoints for programs.
 pub fn router(edge: Edge) -> Router {
+    let stored = super::stored::router(edge.rooms.clone());
     Router::new()
         .route(
             "/v1/chat/completions",
@@ -68,6 +69,10 @@ pub fn router(edge: Edge) -> Router {
             "/v1/messages",
             post(|edge, asked| ask(edge, ANTHROPIC, asked)),
         )
+        .route(
+            "/v1/responses",
+            post(|edge, asked| ask(edge, RESPONSES, asked)),
+        )
         .route("/v1/route", post(route))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
@@ -77,6 +82,7 @@ pub fn router(edge: Edge) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(nowhere)
         .with_state(Arc::new(edge))
+        .merge(stored)
 }
 
 async fn ask(
@@ -123,7 +129,7 @@ fn answered(id: RequestId, answer: Answer) -> Response {
     response
 }
 
-fn refused(surface: &dyn Surface, id: RequestId, refusal: &Refusal) -> Response {
+pub(super) fn refused(surface: &dyn Surface, id: RequestId, refusal: &Refusal) -> Response {
     let status = StatusCode::from_u16(surface.error_status(refusal.code))
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = json_body(id, status, surface.error_body(refusal));
@@ -140,7 +146,7 @@ fn refused(surface: &dyn Surface, id: RequestId, refusal: &Refusal) -> Response 
     response
 }
 
-fn json_body(id: RequestId, status: StatusCode, body: Bytes) -> Response {
+pub(super) fn json_body(id: RequestId, status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response

@@ -4,5 +4,6 @@ pub mod dashboard;
 pub mod surfaces;
 
 mod api;
+mod stored;
 
 pub use api::{Edge, router};

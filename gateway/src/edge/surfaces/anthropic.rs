@@ -90,7 +90,6 @@ fn read_any(frames: Frames) -> Result<Request, Refusal> {
             ..reader.needs
         },
         effort: reader.effort,
-        seen: object.seen,
         follows: None,
         keep: false,
         original: Original {

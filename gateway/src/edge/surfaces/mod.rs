@@ -3,16 +3,20 @@
 pub mod anthropic;
 pub mod openai_chat;
 pub mod openai_completions;
+pub mod openai_responses;
 
 use bytes::Bytes;
 
 use crate::chat::{Code, Conversation, Frames, Refusal, Reply, Request, Speaker};
+use crate::history::Stored;
 use crate::stack::{Earlier, Surface, Telling};
 
 /// `POST /v1/chat/completions`.
 pub const CHAT: &dyn Surface = &Chat;
 /// `POST /v1/messages`.
 pub const ANTHROPIC: &dyn Surface = &Messages;
+/// `POST /v1/responses`.
+pub const RESPONSES: &dyn Surface = &Responses;
 /// `POST /v1/completions`.
 pub const COMPLETIONS: &dyn Surface = &Completions;
 
@@ -105,6 +109,57 @@ impl Surface for Messages {
     fn error_status(&self, code: Code) -> u16 {
         anthropic::error_status(code)
     }
+}
+
+#[derive(Debug)]
+struct Responses;
+
+impl Surface for Responses {
+    fn name(&self) -> &'static str {
+        "openai_responses"
+    }
+
+    fn read(&self, frames: Frames) -> Result<Request, Refusal> {
+        openai_responses::read(frames)
+    }
+
+    fn conversation(&self, request: &Request, earlier: &Earlier) -> Result<Conversation, Refusal> {
+        openai_responses::conversation_with(request, earlier.turns.clone(), &|sealed| {
+            earlier.seal.open_text(sealed)
+        })
+    }
+
+    fn speaker(&self, telling: &Telling<'_>) -> Box<dyn Speaker> {
+        Box::new(responses_talk(telling))
+    }
+
+    fn whole(&self, telling: &Telling<'_>, reply: &Reply) -> Bytes {
+        responses_talk(telling).whole(reply)
+    }
+
+    fn stored(&self, telling: &Telling<'_>, reply: &Reply) -> Option<Stored> {
+        let stored =
+            openai_responses::stored(telling.request, telling.conversation, telling.id, reply);
+        Some(Stored {
+            id: stored.id,
+            turns: stored.turns,
+            body: String::from_utf8(stored.body.to_vec()).ok()?,
+        })
+    }
+
+    fn stream_error(&self, refusal: &Refusal) -> Bytes {
+        openai_responses::stream_error(refusal)
+    }
+
+    fn error_body(&self, refusal: &Refusal) -> Bytes {
+        openai_responses::error_body(refusal)
+    }
+}
+
+fn responses_talk(telling: &Telling<'_>) -> openai_responses::Talk {
+    let seal = telling.seal.clone();
+    openai_responses::Talk::new(telling.request, telling.conversation, telling.id)
+        .with_seal(Box::new(move |text| seal.close_text(text)))
 }
 
 #[derive(Debug)]

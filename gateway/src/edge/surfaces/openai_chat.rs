@@ -85,7 +85,6 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         choices: reader.choices,
         needs: reader.needs,
         effort: reader.effort,
-        seen: object.seen,
         follows: None,
         keep: false,
         original: Original {

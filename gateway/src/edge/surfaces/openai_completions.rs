@@ -68,7 +68,6 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
             },
             // Nobody thinks before completing a bare prompt.
             effort: Effort::Off,
-            seen: Default::default(),
             follows: None,
             keep: false,
             original: Original {
