@@ -169,7 +169,10 @@ impl Change<'_> {
     }
 
     fn ask_for_usage(&mut self, quirks: &Quirks) {
-        if !self.request.stream || self.request.usage_wanted || quirks.no_stream_options {
+        if quirks.no_stream_options {
+            return self.remove("stream_options");
+        }
+        if !self.request.stream || self.request.usage_wanted {
             return;
         }
         match &self.request.original.spans.stream_options {
@@ -189,16 +192,12 @@ impl Change<'_> {
         if let (None, Some(bound)) = (given, asked.bound) {
             let field = quoted(wanted.unwrap_or("max_tokens"));
             self.inserted.push_str(&format!("{field}:{bound},"));
-        } else if let (Some((field, range)), Some(wanted), Some(limit)) =
+        } else if let (Some((field, _)), Some(wanted), Some(limit)) =
             (given, wanted, self.request.max_output)
             && wanted != name(*field)
         {
-            // The host knows the bound by its other name: the old field becomes null, the new one
-            // is set.
-            self.edits.push(Edit {
-                range: range.clone(),
-                with: Bytes::from_static(b"null"),
-            });
+            // The host knows the bound by its other name.
+            self.remove(name(*field));
             self.inserted
                 .push_str(&format!("{}:{limit},", quoted(wanted)));
         }
@@ -219,10 +218,7 @@ impl Change<'_> {
             if SWITCHES.contains(&key) {
                 given.push(index);
                 foreign |= !thinking::reads(quirks, key)
-                    // Off has a switch of its own nearly everywhere.
-                    || (key == "reasoning_effort"
-                        && effort == Effort::Off
-                        && quirks.thinking != ThinkingControl::ReasoningEffort);
+                    || key == "reasoning_effort" && !thinking::takes_word(quirks, effort);
             }
         }
         if !foreign && effort == asked {
@@ -326,7 +322,8 @@ impl Messages<'_> {
                 let to = range.end.min(end);
                 look(&part[from - start..to - start]);
                 if to < range.end {
-                    let seam = to.saturating_sub(seam).max(range.start)..(to + seam).min(range.end);
+                    // From within this frame, so that a word over many frames is seen once.
+                    let seam = to.saturating_sub(seam).max(from)..(to + seam).min(range.end);
                     look(&frames.slice(seam));
                 }
             }

@@ -50,6 +50,16 @@ pub(super) fn reads(quirks: &Quirks, field: &str) -> bool {
     }
 }
 
+/// Whether a host that reads `reasoning_effort` has a word there for this effort: off has a switch
+/// of its own nearly everywhere, and not every host documents a word for the highest.
+pub(super) fn takes_word(quirks: &Quirks, effort: Effort) -> bool {
+    match effort {
+        Effort::Unsaid | Effort::High => true,
+        Effort::Off => quirks.thinking == ThinkingControl::ReasoningEffort,
+        Effort::Max => quirks.effort.max.is_some(),
+    }
+}
+
 /// The members that ask for `effort`, each with a comma after it. `kwargs` are the caller's own
 /// template arguments, kept where the host reads them.
 pub(super) fn members(
@@ -57,6 +67,13 @@ pub(super) fn members(
     effort: Effort,
     kwargs: Option<Map<String, Value>>,
 ) -> Result<String, CannotSay> {
+    let told = !matches!(
+        quirks.thinking,
+        ThinkingControl::Unsettled | ThinkingControl::None
+    );
+    if !told && matches!(effort, Effort::Off | Effort::Max) {
+        return Err(no_switch());
+    }
     let words = &quirks.effort;
     let word = match effort {
         Effort::Unsaid => None,
@@ -68,9 +85,9 @@ pub(super) fn members(
     let mut kwargs = kwargs.filter(|_| reads(quirks, KWARGS));
     let mut said = String::new();
     match (quirks.thinking, effort) {
-        (ThinkingControl::ChatTemplateKwargs, Effort::Unsaid) | (_, Effort::Unsaid) => {}
-        (ThinkingControl::Unsettled | ThinkingControl::None, Effort::High) => {}
-        (ThinkingControl::Unsettled | ThinkingControl::None, _) => return Err(no_switch()),
+        (_, Effort::Unsaid) => {}
+        // Their default is taken for high.
+        (ThinkingControl::Unsettled | ThinkingControl::None, _) => {}
         (ThinkingControl::Deepseek, _) => {
             said.push_str(if on {
                 "\"thinking\":{\"type\":\"enabled\"},"
