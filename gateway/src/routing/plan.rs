@@ -157,11 +157,11 @@ fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
         }
     }
     if let Some(bound) = question.bound
-        && bound > offer.max_output
+        && bound > offer.longest(needs)
     {
         return Some(format!(
             "it writes at most {} tokens, not {bound}",
-            offer.max_output
+            offer.longest(needs)
         ));
     }
     // Even the densest text has fewer bytes than tokens times this; longer prompts cannot fit.
@@ -181,7 +181,7 @@ pub fn worst_case(window: &Window, offer: &Offer, question: Question<'_>) -> Mon
     let output = question
         .bound
         .unwrap_or(offer.max_output)
-        .min(offer.max_output);
+        .min(offer.longest(question.needs));
     let usage = Usage {
         cache_miss: input,
         visible: Tokens::new(output.get().saturating_mul(u64::from(question.choices))),
@@ -218,6 +218,9 @@ mod tests {
         let middle = Needs { fim: true, ..bare };
         assert_eq!(lack("deepseek", bare), None);
         assert_eq!(lack("deepseek", middle), None);
+        let offer = &catalog.hosts["deepseek"].offers[0];
+        assert_eq!(offer.longest(&middle), Tokens::new(4_096));
+        assert_eq!(offer.longest(&Needs::default()), offer.max_output);
         let reason = lack("together", middle).expect("a lack");
         assert_eq!(
             reason,

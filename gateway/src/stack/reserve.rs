@@ -59,7 +59,7 @@ where
                 .asked
                 .request
                 .max_output
-                .unwrap_or(Tokens::new(rooms.limits.assumed_output));
+                .unwrap_or_else(|| assumed(&certified, rooms.limits.assumed_output));
             let worst = worst(&certified, bound);
             let asked = &certified.asked;
             let hold = rooms
@@ -82,6 +82,21 @@ where
                 .await
         })
     }
+}
+
+/// The bound that the gateway sets: not longer than any backend that can serve the request writes,
+/// or it would be refused for our own bound.
+fn assumed(certified: &Certified, most: u64) -> Tokens {
+    let needs = &certified.asked.request.needs;
+    certified
+        .allowed
+        .iter()
+        .map(|&index| certified.sites.all[index].backend.offer())
+        .filter(|offer| offer.capabilities.completions || !needs.completions)
+        .map(|offer| offer.longest(needs))
+        .min()
+        .unwrap_or(Tokens::new(most))
+        .min(Tokens::new(most))
 }
 
 /// The dearest that any allowed backend could become, for as many attempts as may be made.
