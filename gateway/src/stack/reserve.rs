@@ -84,19 +84,22 @@ where
     }
 }
 
-/// The bound that the gateway sets: not longer than any backend that can serve the request writes,
-/// or it would be refused for our own bound.
+/// The bound that the gateway sets. Completions of a bare prompt are so short at some hosts that they
+/// would be refused for it: theirs is what each host that has them writes.
 fn assumed(certified: &Certified, most: u64) -> Tokens {
-    let needs = &certified.asked.request.needs;
+    let (most, needs) = (Tokens::new(most), &certified.asked.request.needs);
+    if !needs.completions {
+        return most;
+    }
     certified
         .allowed
         .iter()
         .map(|&index| certified.sites.all[index].backend.offer())
-        .filter(|offer| offer.capabilities.completions || !needs.completions)
+        .filter(|offer| offer.capabilities.completions)
         .map(|offer| offer.longest(needs))
         .min()
-        .unwrap_or(Tokens::new(most))
-        .min(Tokens::new(most))
+        .unwrap_or(most)
+        .min(most)
 }
 
 /// The dearest that any allowed backend could become, for as many attempts as may be made.
