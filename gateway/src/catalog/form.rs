@@ -165,6 +165,7 @@ pub(super) struct OfferForm {
     pub quantisation: String,
     pub context: u64,
     pub max_output: u64,
+    pub completions_max_output: Option<u64>,
     pub capabilities: Vec<Capability>,
     #[serde(default)]
     pub regions: Vec<Spanned<String>>,

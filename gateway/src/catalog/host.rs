@@ -289,6 +289,7 @@ fn offer(
         quantisation: form.quantisation.as_str().into(),
         context: Tokens::new(form.context),
         max_output: Tokens::new(form.max_output),
+        completions_max_output: form.completions_max_output.map(Tokens::new),
         capabilities: Capabilities {
             tools: has(Capability::Tools),
             forced_tools: has(Capability::ForcedTools),

@@ -39,7 +39,7 @@ pub use resolve::{Asked, UnknownModel};
 pub use shipped::SHIPPED;
 pub use watch::Watch;
 
-use crate::chat::Tokens;
+use crate::chat::{Needs, Tokens};
 use crate::id::{CatalogVersion, HostName, ModelName, RegionName, Tag, WindowId};
 use crate::money::Rate;
 use crate::time::Timestamp;
@@ -227,6 +227,8 @@ pub struct Offer {
     pub quantisation: Arc<str>,
     pub context: Tokens,
     pub max_output: Tokens,
+    /// Of a completion of a bare prompt, where that is less.
+    pub completions_max_output: Option<Tokens>,
     pub capabilities: Capabilities,
     /// Empty: all of the host's regions.
     pub regions: Vec<RegionName>,
@@ -238,6 +240,16 @@ pub struct Offer {
     /// In the order of the file. Empty: the price is unknown until the operator sets one.
     pub tariffs: Vec<Tariff>,
     pub source: Source,
+}
+
+impl Offer {
+    /// The longest answer to a request with these needs.
+    pub fn longest(&self, needs: &Needs) -> Tokens {
+        match self.completions_max_output {
+            Some(most) if needs.completions => most.min(self.max_output),
+            _ => self.max_output,
+        }
+    }
 }
 
 /// What a request may need and an offer may lack.

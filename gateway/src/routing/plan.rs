@@ -157,11 +157,11 @@ fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
         }
     }
     if let Some(bound) = question.bound
-        && bound > offer.max_output
+        && bound > offer.longest(needs)
     {
         return Some(format!(
             "it writes at most {} tokens, not {bound}",
-            offer.max_output
+            offer.longest(needs)
         ));
     }
     // Even the densest text has fewer bytes than tokens times this; longer prompts cannot fit.
@@ -181,11 +181,59 @@ pub fn worst_case(window: &Window, offer: &Offer, question: Question<'_>) -> Mon
     let output = question
         .bound
         .unwrap_or(offer.max_output)
-        .min(offer.max_output);
+        .min(offer.longest(question.needs));
     let usage = Usage {
         cache_miss: input,
         visible: Tokens::new(output.get().saturating_mul(u64::from(question.choices))),
         ..Usage::default()
     };
     pricing::cost(&window.rates, &usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Catalog, SHIPPED};
+
+    #[test]
+    fn a_host_without_completions_says_so_and_one_without_a_middle_as_well() {
+        let files = SHIPPED
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let catalog = Catalog::from_files(files.collect()).expect("the shipped catalog");
+        let lack = |host: &str, needs: Needs| {
+            let question = Question {
+                needs: &needs,
+                prompt_bytes: 10,
+                bound: None,
+                choices: 1,
+                max_cost: None,
+            };
+            lacks(question, &catalog.hosts[host].offers[0])
+        };
+        let bare = Needs {
+            completions: true,
+            ..Needs::default()
+        };
+        let middle = Needs { fim: true, ..bare };
+        assert_eq!(lack("deepseek", bare), None);
+        assert_eq!(lack("deepseek", middle), None);
+        let offer = &catalog.hosts["deepseek"].offers[0];
+        assert_eq!(offer.longest(&middle), Tokens::new(4_096));
+        assert_eq!(offer.longest(&Needs::default()), offer.max_output);
+        let reason = lack("together", middle).expect("a lack");
+        assert_eq!(
+            reason,
+            "it does not take completions of a bare prompt, only conversations"
+        );
+        let only_middle = Needs {
+            fim: true,
+            ..Needs::default()
+        };
+        let reason = lack("together", only_middle).expect("a lack");
+        assert_eq!(
+            reason,
+            "it does not take a suffix: it does not fill in the middle"
+        );
+    }
 }

@@ -107,4 +107,31 @@ mod tests {
         };
         assert_eq!((usage.output(), id.as_str()), (Tokens::new(5), "c1"));
     }
+
+    #[test]
+    fn completions_go_below_the_address_of_the_account_where_the_host_has_them() {
+        use crate::backend::{Account, backends};
+        use crate::catalog::{Catalog, SHIPPED};
+        let files = SHIPPED
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let catalog = Catalog::from_files(files.collect()).expect("the shipped catalog");
+        let account = |host: &str, base_url: Option<&str>| Account {
+            host: host.into(),
+            name: "default".into(),
+            secret: Some("key".to_owned().into()),
+            base_url: base_url.map(|url| url.parse().expect("an address")),
+            regions: Vec::new(),
+            confirm: Vec::new(),
+        };
+        let accounts = [account("deepseek", None), account("together", None)];
+        let (opened, _) = backends(&catalog.into(), &accounts, |_| Default::default());
+        assert!(!opened.is_empty());
+        for backend in opened {
+            let expected = (backend.host().name.as_str() == "deepseek")
+                .then_some("https://api.deepseek.com/beta/completions");
+            let address = backend.completions.as_ref().map(ToString::to_string);
+            assert_eq!(address.as_deref(), expected);
+        }
+    }
 }

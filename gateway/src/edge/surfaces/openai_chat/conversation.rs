@@ -116,6 +116,22 @@ impl Reader {
                     read.effort = Effort::Off;
                 }
             }
+            // Read with the request as well, where it says how much.
+            "enable_thinking" | "reasoning" if read.effort != Effort::Unsaid => {}
+            "chat_template_kwargs" if read.effort != Effort::Unsaid => {
+                let mut kwargs: Value = json(&key, value, "an object")?;
+                if let Value::Object(kwargs) = &mut kwargs {
+                    kwargs.retain(|key, _| {
+                        !matches!(
+                            key.as_str(),
+                            "thinking" | "enable_thinking" | "reasoning_effort"
+                        )
+                    });
+                    if !kwargs.is_empty() {
+                        read.rest.insert(key, Value::Object(std::mem::take(kwargs)));
+                    }
+                }
+            }
             "functions" | "function_call" if value != b"null" => {
                 return Err(Refusal::invalid(
                     &key,

@@ -188,6 +188,18 @@ fn thinking_is_one_effort() {
 }
 
 #[test]
+fn other_switches_of_thinking_are_not_told_twice() {
+    let read = with(
+        json!({"reasoning_effort": "max", "enable_thinking": true, "reasoning": {"effort": "high"},
+        "chat_template_kwargs": {"thinking": true, "documents": []}}),
+    );
+    assert_eq!(
+        Value::from(read.rest),
+        json!({"chat_template_kwargs": {"documents": []}})
+    );
+}
+
+#[test]
 fn tool_choices_in_all_their_forms() {
     let tools = json!([{"type": "function", "function": {"name": "a"}},
                        {"type": "function", "function": {"name": "b"}}]);
