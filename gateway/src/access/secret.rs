@@ -131,6 +131,12 @@ impl Pepper {
             .map(|hash| Pepper(*hash.as_bytes()))
     }
 
+    /// A key for another purpose, which tells nothing of the pepper or of other purposes' keys.
+    /// Gateways with the same pepper derive the same.
+    pub fn derive(&self, purpose: &'static str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.0)
+    }
+
     pub(super) fn digest(&self, presented: &str) -> Digest {
         *blake3::keyed_hash(&self.0, presented.as_bytes()).as_bytes()
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
@@ -33,7 +34,7 @@ pub struct Conversation {
 }
 
 /// One turn. Order is the caller's; a wire that needs another reorders.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Turn {
     /// Instructions, at the head or in the middle of a conversation.
     System(Vec<Part>),
@@ -48,7 +49,7 @@ pub enum Turn {
 }
 
 /// What the model said in one turn, complete or so far.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Said {
     /// Its thinking, where it is known.
     pub reasoning: Option<String>,
@@ -59,7 +60,7 @@ pub struct Said {
 }
 
 /// A tool called.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The host's own where it gave one, unique within the conversation.
     pub id: String,
@@ -69,14 +70,14 @@ pub struct Call {
 }
 
 /// A piece of a turn's content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Part {
     Text(String),
     Image(Image),
 }
 
 /// A picture, by address or in itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Image {
     Url(String),
     /// `data` is base64.
