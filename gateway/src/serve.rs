@@ -156,7 +156,11 @@ impl House {
             metrics,
             admission: Admission::new(&settings.limits),
             answered: Arc::new(Answered::new(settings.limits.replay_bytes)),
-            history: Arc::new(History::new(keys.pepper(), &settings.history)),
+            history: Arc::new(History::new(
+                store.clone(),
+                keys.pepper(),
+                &settings.history,
+            )),
             tenants: Tenants::new(keys.pepper()),
             limits: settings.limits.clone(),
         });

@@ -40,9 +40,10 @@ pub struct Settings {
     pub clock_starts_at: Option<Timestamp>,
     pub ledger: LedgerSettings,
     pub limits: Limits,
-    pub history: HistorySettings,
     pub account: Vec<Account>,
     pub dashboard: Dashboard,
+    pub history: HistorySettings,
+    pub batches: BatchSettings,
 }
 
 impl Default for Settings {
@@ -55,9 +56,10 @@ impl Default for Settings {
             clock_starts_at: None,
             ledger: LedgerSettings::default(),
             limits: Limits::default(),
-            history: HistorySettings::default(),
             account: Vec::new(),
             dashboard: Dashboard::default(),
+            history: HistorySettings::default(),
+            batches: BatchSettings::default(),
         }
     }
 }
@@ -75,31 +77,6 @@ impl Default for LedgerSettings {
         LedgerSettings {
             durability: Durability::Written,
             spool_bytes: 8 << 30,
-        }
-    }
-}
-
-/// What is kept of conversations, sealed, in memory.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HistorySettings {
-    /// Thinking behind calls, which hosts demand back and clients drop.
-    pub reasoning_bytes: usize,
-    #[serde(deserialize_with = "duration")]
-    pub reasoning_lifetime: Duration,
-    /// Answers that callers asked to be stored (`store`, on the Responses endpoint).
-    pub stored_bytes: usize,
-    #[serde(deserialize_with = "duration")]
-    pub stored_lifetime: Duration,
-}
-
-impl Default for HistorySettings {
-    fn default() -> Self {
-        HistorySettings {
-            reasoning_bytes: 256 << 20,
-            reasoning_lifetime: Duration::from_secs(24 * 3600),
-            stored_bytes: 256 << 20,
-            stored_lifetime: Duration::from_secs(30 * 24 * 3600),
         }
     }
 }
@@ -269,6 +246,74 @@ fn default_account() -> AccountName {
 pub struct Dashboard {
     /// The dashboard is reached by https (through a proxy): its cookie is marked `Secure`.
     pub https: bool,
+}
+
+/// What is kept of conversations, where and for how long. All of it is sealed under the pepper.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistorySettings {
+    /// Memory for thinking that callers may fail to give back.
+    pub reasoning_bytes: usize,
+    /// The most of that for one organisation, percent.
+    pub reasoning_share: u8,
+    /// Longest thinking of one turn that is kept.
+    pub reasoning_item_bytes: usize,
+    #[serde(deserialize_with = "duration")]
+    pub reasoning_lifetime: Duration,
+    /// How long stored responses are kept.
+    #[serde(deserialize_with = "duration")]
+    pub responses_lifetime: Duration,
+    /// Largest stored response: its turns and its body together.
+    pub response_bytes: usize,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        HistorySettings {
+            reasoning_bytes: 256 << 20,
+            reasoning_share: 50,
+            reasoning_item_bytes: 2 << 20,
+            reasoning_lifetime: Duration::from_secs(24 * 3600),
+            responses_lifetime: Duration::from_secs(30 * 24 * 3600),
+            response_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Files and batches.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchSettings {
+    /// Largest file.
+    pub file_bytes: u64,
+    /// The most that one organisation's files may take together.
+    pub organisation_bytes: u64,
+    /// How long a file is kept where its owner does not say.
+    #[serde(deserialize_with = "duration")]
+    pub file_lifetime: Duration,
+    /// Most requests of one batch, and the largest of them.
+    pub lines: u32,
+    pub line_bytes: usize,
+    /// Batches of one organisation that are not done yet.
+    pub open: u32,
+    /// Batches that one gateway works on at once, and requests of each in flight.
+    pub running: usize,
+    pub in_flight: usize,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        BatchSettings {
+            file_bytes: 200 << 20,
+            organisation_bytes: 10 << 30,
+            file_lifetime: Duration::from_secs(30 * 24 * 3600),
+            lines: 50_000,
+            line_bytes: 8 << 20,
+            open: 100,
+            running: 4,
+            in_flight: 16,
+        }
+    }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

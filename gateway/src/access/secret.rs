@@ -132,8 +132,9 @@ impl Pepper {
             .map(|hash| Pepper(*hash.as_bytes()))
     }
 
-    /// A secret of its own for another purpose, told apart by its name.
-    pub fn derive(&self, purpose: &str) -> [u8; 32] {
+    /// A key for another purpose, which tells nothing of the pepper or of other purposes' keys.
+    /// Gateways with the same pepper derive the same.
+    pub fn derive(&self, purpose: &'static str) -> [u8; 32] {
         blake3::derive_key(purpose, &self.0)
     }
 

@@ -16,7 +16,7 @@ use super::surfaces::RESPONSES;
 use super::surfaces::openai_responses::{self, Listing, Stored};
 use crate::chat::Refusal;
 use crate::id::RequestId;
-use crate::stack::{Rooms, authenticated};
+use crate::stack::{Rooms, authenticated, unavailable};
 
 pub(super) fn router(rooms: Arc<Rooms>) -> Router {
     Router::new()
@@ -55,7 +55,9 @@ async fn delete(
     told(
         async {
             let principal = authenticated(&rooms, &headers).await?;
-            if rooms.history.forget(&principal.payer.organisation, &id) {
+            let (organisation, now) = (&principal.payer.organisation, rooms.clock.now());
+            let forgotten = rooms.history.forget(organisation, &id, now).await;
+            if forgotten.map_err(unavailable)? {
                 Ok(openai_responses::deleted(&id))
             } else {
                 Err(openai_responses::unknown(&id))
@@ -99,6 +101,8 @@ async fn find(rooms: &Rooms, headers: &HeaderMap, id: &str) -> Result<Stored, Re
     let stored = rooms
         .history
         .stored(&principal.payer.organisation, id, rooms.clock.now())
+        .await
+        .map_err(unavailable)?
         .ok_or_else(|| openai_responses::unknown(id))?;
     Ok(Stored {
         id: stored.id,

@@ -1,117 +1,61 @@
-//! What the gateway keeps of conversations: the thinking behind calls, which hosts demand back and
-//! clients drop, and whole answers that their callers may come back to. All of it belongs to one
-//! organisation, is sealed, bounded, and forgotten after a while.
+//! What the gateway keeps of conversations: the thinking that hosts want back and callers drop
+//! ([`Reasoning`], in memory), what callers carry for us without being able to read or change it
+//! ([`Seal`]), and what they ask us to store ([`Responses`], [`Files`], [`Batches`], in the ledger's
+//! database). Everything is sealed under keys derived from the pepper, so gateways with the same
+//! pepper read each other's; everything belongs to one organisation and does not exist for others;
+//! everything has a size and an end.
 
+mod batches;
+mod cipher;
+mod files;
+mod kept;
 mod reasoning;
+mod responses;
 mod seal;
-mod shelf;
+mod turn_keys;
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+pub use batches::{
+    Batch, BatchCounts, BatchUsage, Batches, Ending, Fault, Hold, LineResult, NewBatch, Status,
+};
+pub use files::{Arriving, FilePage, Files, Removal, StoredFile};
+pub use kept::{History, OwnSeal, Stored};
+pub use reasoning::{Held, Reasoning, Restored};
+pub use responses::{Responses, StoredResponse};
+pub use seal::Seal;
 
-pub use reasoning::Reasoning;
-pub use seal::{Seal, Sealer};
+use crate::ledger::StoreError;
 
-use self::shelf::{Label, Shelf};
-use crate::access::Pepper;
-use crate::chat::{Said, Turn};
-use crate::id::OrganisationName;
-use crate::settings::HistorySettings;
-use crate::time::Timestamp;
-
-/// A stored answer and the conversation that led to it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Stored {
-    pub id: String,
-    pub turns: Vec<Turn>,
-    /// As the caller would be told it again.
-    pub body: String,
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the operating system gives no randomness: {0}")]
+    Randomness(String),
+    #[error(
+        "{what} takes {bytes} bytes, and may take {limit}: send less, or delete what is not needed"
+    )]
+    TooLarge {
+        what: &'static str,
+        bytes: u64,
+        limit: u64,
+    },
+    #[error(
+        "{what} {id} cannot be opened: it was damaged, or written under another pepper; gateways \
+         on one database need the same TOLLGATE_PEPPER"
+    )]
+    Unreadable { what: &'static str, id: String },
+    #[error("file {0} is gone")]
+    FileGone(String),
+    #[error("batch {0} is held by another gateway now")]
+    NotHeld(String),
+    #[error(
+        "the organisation has {0} batches that are not done, all that it may have; wait for one to end"
+    )]
+    TooManyBatches(u32),
 }
 
-impl Stored {
-    pub fn bytes(&self) -> Bytes {
-        Bytes::from(self.body.clone())
-    }
-}
-
-/// All that is kept.
-#[derive(Debug)]
-pub struct History {
-    sealer: Sealer,
-    reasoning: Reasoning,
-    stored: Shelf,
-    key: [u8; 32],
-}
-
-impl History {
-    pub fn new(pepper: &Pepper, keeping: &HistorySettings) -> Self {
-        let sealer = Sealer::new(pepper);
-        let key = pepper.derive("tollgate 2026-11 labels of history");
-        History {
-            reasoning: Reasoning::new(
-                sealer.clone(),
-                key,
-                keeping.reasoning_bytes,
-                keeping.reasoning_lifetime,
-            ),
-            stored: Shelf::new(keeping.stored_bytes, keeping.stored_lifetime),
-            sealer,
-            key,
-        }
-    }
-
-    /// Seals what callers carry for this organisation.
-    pub fn seal(&self, organisation: &OrganisationName) -> Seal {
-        self.sealer.of(organisation)
-    }
-
-    pub fn keep_reasoning(&self, organisation: &OrganisationName, said: &Said, now: Timestamp) {
-        self.reasoning.keep(organisation, said, now);
-    }
-
-    pub fn restore_reasoning(
-        &self,
-        organisation: &OrganisationName,
-        turns: &mut [Turn],
-        now: Timestamp,
-    ) {
-        self.reasoning.restore(organisation, turns, now);
-    }
-
-    /// Keeps an answer that its caller may come back to.
-    pub fn store(&self, organisation: &OrganisationName, stored: &Stored, now: Timestamp) {
-        let Ok(bytes) = serde_json::to_vec(stored) else {
-            return;
-        };
-        if let Some(sealed) = self.sealer.of(organisation).close(&bytes) {
-            let label = self.label(organisation, &stored.id);
-            self.stored.put(label, organisation, sealed, now);
-        }
-    }
-
-    /// An answer stored for this organisation.
-    pub fn stored(
-        &self,
-        organisation: &OrganisationName,
-        id: &str,
-        now: Timestamp,
-    ) -> Option<Stored> {
-        let sealed = self.stored.get(&self.label(organisation, id), now)?;
-        serde_json::from_slice(&self.sealer.of(organisation).open(&sealed)?).ok()
-    }
-
-    /// Forgets a stored answer; whether there was one.
-    pub fn forget(&self, organisation: &OrganisationName, id: &str) -> bool {
-        self.stored.remove(&self.label(organisation, id))
-    }
-
-    fn label(&self, organisation: &OrganisationName, id: &str) -> Label {
-        let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher
-            .update(b"stored\0")
-            .update(organisation.as_str().as_bytes())
-            .update(b"\0")
-            .update(id.as_bytes());
-        *hasher.finalize().as_bytes()
+impl From<sqlx::Error> for HistoryError {
+    fn from(error: sqlx::Error) -> Self {
+        HistoryError::Store(error.into())
     }
 }

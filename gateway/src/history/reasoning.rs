@@ -1,199 +1,533 @@
-//! The thinking behind calls. Hosts demand it back with the next turn (DeepSeek: 400 otherwise, all or
-//! nothing), and most clients have dropped it by then. It is found again by the ids of the calls that
-//! it led to, or by what was said, whichever surface and host the next turn comes by.
+//! Thinking, kept in memory for the next request of its conversation. Hosts demand it back with tool
+//! calls, and callers drop it. Sealed, bounded in all, for each organisation and for each turn, the
+//! oldest first to go; a restart forgets it.
+//!
+//! A turn is found by its calls' ids, else by what is visible of it. A key that two different turns
+//! share (hosts that count calls from `call_0` in each conversation; the same words said twice)
+//! names neither of them: a thought in the wrong place would be worse than none.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
 
-use super::seal::Sealer;
-use super::shelf::{Label, Shelf};
+use jiff::SignedDuration;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::cipher::Cipher;
+use super::turn_keys::{TurnKey, TurnKeys};
+use crate::access::Pepper;
 use crate::chat::{Said, Turn};
 use crate::id::OrganisationName;
+use crate::settings::HistorySettings;
 use crate::time::Timestamp;
 
-#[derive(Debug)]
+/// What a kept turn takes beside its thinking, and each of its keys: nodes of maps and allocations.
+const TURN_BYTES: usize = 192;
+const KEY_BYTES: usize = 64;
+/// A turn of more calls than this is found by the first of them.
+const MOST_KEYS: usize = 32;
+/// Turns past their lifetime that one new turn clears away at most, so that none waits long.
+const CLEARED_AT_ONCE: usize = 64;
+
 pub struct Reasoning {
-    shelf: Shelf,
-    sealer: Sealer,
-    key: [u8; 32],
+    keys: TurnKeys,
+    cipher: Cipher,
+    bytes: usize,
+    share: usize,
+    item: usize,
+    lifetime: SignedDuration,
+    shelves: Mutex<Shelves>,
+}
+
+/// What was put back, of the turns that lacked it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    pub found: usize,
+    pub missing: usize,
+}
+
+/// What is held, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub turns: usize,
+    pub bytes: usize,
+}
+
+#[derive(Default)]
+struct Shelves {
+    /// By the order in which they came.
+    turns: BTreeMap<u64, Kept>,
+    next: u64,
+    bytes: usize,
+    index: HashMap<TurnKey, Place>,
+    tenants: HashMap<OrganisationName, Shelf>,
+}
+
+/// One organisation's part.
+#[derive(Default)]
+struct Shelf {
+    bytes: usize,
+    /// Its turns, oldest first.
+    order: VecDeque<u64>,
+}
+
+struct Kept {
+    tenant: OrganisationName,
+    at: Timestamp,
+    sealed: Arc<[u8]>,
+    whole: TurnKey,
+    keys: SmallVec<[TurnKey; 4]>,
+    bytes: usize,
+}
+
+/// Where a key leads.
+struct Place {
+    /// The newest turn that has it.
+    turn: u64,
+    /// Another one had it before.
+    shared: bool,
 }
 
 impl Reasoning {
-    pub(super) fn new(
-        sealer: Sealer,
-        key: [u8; 32],
-        limit_bytes: usize,
-        lifetime: Duration,
-    ) -> Self {
+    pub fn new(pepper: &Pepper, settings: &HistorySettings) -> Self {
+        let share = settings.reasoning_bytes / 100 * usize::from(settings.reasoning_share.min(100));
         Reasoning {
-            shelf: Shelf::new(limit_bytes, lifetime),
-            sealer,
-            key,
+            keys: TurnKeys::new(pepper),
+            cipher: Cipher::new(pepper, "tollgate 2026-11 reasoning kept in memory"),
+            bytes: settings.reasoning_bytes,
+            share,
+            item: settings.reasoning_item_bytes,
+            lifetime: SignedDuration::try_from(settings.reasoning_lifetime)
+                .unwrap_or(SignedDuration::MAX),
+            shelves: Mutex::default(),
         }
     }
 
-    /// Keeps the thinking of a turn that called something.
-    pub fn keep(&self, organisation: &OrganisationName, said: &Said, now: Timestamp) {
+    /// Keeps a turn's thinking. False where there is none, where it is larger than may be kept, or
+    /// where nothing of the turn is visible by which it could be found.
+    pub fn keep(&self, tenant: &OrganisationName, said: &Said, now: Timestamp) -> bool {
         let Some(reasoning) = said.reasoning.as_deref().filter(|text| !text.is_empty()) else {
-            return;
+            return false;
         };
-        if said.calls.is_empty() {
-            return;
+        let calls = said.calls.iter().take(MOST_KEYS);
+        let mut keys: SmallVec<[TurnKey; 4]> = calls
+            .filter_map(|call| self.keys.of_call(tenant, call))
+            .collect();
+        keys.extend(self.keys.of_content(tenant, said));
+        keys.sort_unstable();
+        keys.dedup();
+        let bytes = reasoning.len() + TURN_BYTES + keys.len() * KEY_BYTES;
+        if keys.is_empty() || reasoning.len() > self.item || bytes > self.share {
+            return false;
         }
-        let Some(sealed) = self.sealer.of(organisation).close(reasoning.as_bytes()) else {
-            return;
+        let Ok(sealed) = self.cipher.seal(&[tenant.as_str()], reasoning.as_bytes()) else {
+            return false;
         };
-        for label in self.labels(organisation, said) {
-            self.shelf.put(label, organisation, sealed.clone(), now);
+        let kept = Kept {
+            tenant: tenant.clone(),
+            at: now,
+            sealed: sealed.into(),
+            whole: self.keys.of_whole(said, reasoning),
+            keys,
+            bytes,
+        };
+        let mut shelves = self.shelves.lock();
+        shelves.clear_until(self.before(now), CLEARED_AT_ONCE);
+        shelves.add(kept);
+        while shelves
+            .tenants
+            .get(tenant)
+            .is_some_and(|shelf| shelf.bytes > self.share)
+        {
+            shelves.drop_oldest_of(tenant);
         }
+        while shelves.bytes > self.bytes && shelves.drop_oldest() {}
+        true
     }
 
-    /// Puts back what is known. Turns that have their thinking keep it.
-    pub fn restore(&self, organisation: &OrganisationName, turns: &mut [Turn], now: Timestamp) {
+    /// The thinking of a turn that came back without it.
+    pub fn recall(&self, tenant: &OrganisationName, said: &Said, now: Timestamp) -> Option<String> {
+        let calls = said.calls.iter().take(MOST_KEYS);
+        let by_call: SmallVec<[TurnKey; 4]> = calls
+            .filter_map(|call| self.keys.of_call(tenant, call))
+            .collect();
+        let by_content = self.keys.of_content(tenant, said);
+        let sealed = {
+            let shelves = self.shelves.lock();
+            let turn = match shelves.agreed(&by_call) {
+                Agreed::On(turn) => turn,
+                // Calls of different turns in one: nobody said that.
+                Agreed::Never => return None,
+                Agreed::Unknown => shelves.only(&by_content?)?,
+            };
+            let kept = shelves.turns.get(&turn)?;
+            if kept.at < self.before(now) {
+                return None;
+            }
+            kept.sealed.clone()
+        };
+        String::from_utf8(self.cipher.open(&[tenant.as_str()], &sealed)?).ok()
+    }
+
+    /// Puts thinking back into the turns of the assistant that lack it.
+    pub fn restore(
+        &self,
+        tenant: &OrganisationName,
+        turns: &mut [Turn],
+        now: Timestamp,
+    ) -> Restored {
+        let mut restored = Restored::default();
         for turn in turns {
             let Turn::Assistant(said) = turn else {
                 continue;
             };
-            if said.calls.is_empty()
-                || said
-                    .reasoning
-                    .as_deref()
-                    .is_some_and(|text| !text.is_empty())
+            if said
+                .reasoning
+                .as_deref()
+                .is_some_and(|text| !text.is_empty())
             {
                 continue;
             }
-            said.reasoning = self
-                .labels(organisation, said)
-                .iter()
-                .find_map(|label| self.shelf.get(label, now))
-                .and_then(|sealed| self.sealer.of(organisation).open(&sealed))
-                .and_then(|bytes| String::from_utf8(bytes).ok());
+            match self.recall(tenant, said, now) {
+                Some(reasoning) => {
+                    said.reasoning = Some(reasoning);
+                    restored.found += 1;
+                }
+                None => restored.missing += 1,
+            }
+        }
+        restored
+    }
+
+    /// Clears away what is past its lifetime; gateways that stand idle need it.
+    pub fn purge(&self, now: Timestamp) {
+        let before = self.before(now);
+        // A part at a time: nobody waits for all of it.
+        while self.shelves.lock().clear_until(before, CLEARED_AT_ONCE) == CLEARED_AT_ONCE {}
+    }
+
+    pub fn held(&self) -> Held {
+        let shelves = self.shelves.lock();
+        Held {
+            turns: shelves.turns.len(),
+            bytes: shelves.bytes,
         }
     }
 
-    /// By the first call's id, and by all that was said: clients rewrite either, rarely both.
-    fn labels(&self, organisation: &OrganisationName, said: &Said) -> Vec<Label> {
-        let mut labels = Vec::with_capacity(2);
-        let mut by_id = blake3::Hasher::new_keyed(&self.key);
-        by_id
-            .update(b"id\0")
-            .update(organisation.as_str().as_bytes())
-            .update(b"\0");
-        if let Some(call) = said.calls.first().filter(|call| !call.id.is_empty()) {
-            by_id.update(call.id.as_bytes());
-            // Ids such as `call_0` come again in every conversation: what was called tells them apart.
-            by_id.update(b"\0").update(call.name.as_bytes());
-            by_id.update(b"\0").update(call.arguments.trim().as_bytes());
-            labels.push(*by_id.finalize().as_bytes());
-        }
-        let mut by_words = blake3::Hasher::new_keyed(&self.key);
-        by_words
-            .update(b"words\0")
-            .update(organisation.as_str().as_bytes());
-        by_words.update(b"\0").update(said.text.trim().as_bytes());
-        for call in &said.calls {
-            by_words.update(b"\0").update(call.name.as_bytes());
-            by_words
-                .update(b"\0")
-                .update(normal(&call.arguments).as_bytes());
-        }
-        labels.push(*by_words.finalize().as_bytes());
-        labels
+    /// What was kept before this instant is past its lifetime.
+    fn before(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.lifetime).unwrap_or(Timestamp::MIN)
     }
 }
 
-/// Arguments as JSON without its spaces: clients write them anew.
-fn normal(arguments: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(arguments)
-        .map_or_else(|_| arguments.trim().to_owned(), |value| value.to_string())
+/// Where the ids of a turn's calls lead.
+enum Agreed {
+    On(u64),
+    Unknown,
+    Never,
+}
+
+impl Shelves {
+    fn add(&mut self, kept: Kept) {
+        let turn = self.next;
+        self.next += 1;
+        for key in &kept.keys {
+            let shared = self.index.get(key).is_some_and(|place| {
+                place.shared
+                    || self
+                        .turns
+                        .get(&place.turn)
+                        .is_some_and(|other| other.whole != kept.whole)
+            });
+            self.index.insert(*key, Place { turn, shared });
+        }
+        let shelf = self.tenants.entry(kept.tenant.clone()).or_default();
+        shelf.bytes += kept.bytes;
+        shelf.order.push_back(turn);
+        self.bytes += kept.bytes;
+        self.turns.insert(turn, kept);
+    }
+
+    fn only(&self, key: &TurnKey) -> Option<u64> {
+        let place = self.index.get(key)?;
+        (!place.shared).then_some(place.turn)
+    }
+
+    fn agreed(&self, keys: &[TurnKey]) -> Agreed {
+        let mut agreed = Agreed::Unknown;
+        for key in keys {
+            agreed = match (self.only(key), agreed) {
+                (None, agreed) => agreed,
+                (Some(turn), Agreed::Unknown) => Agreed::On(turn),
+                (Some(turn), Agreed::On(other)) if turn == other => Agreed::On(turn),
+                _ => return Agreed::Never,
+            };
+        }
+        agreed
+    }
+
+    fn clear_until(&mut self, before: Timestamp, most: usize) -> usize {
+        let mut cleared = 0;
+        while cleared < most
+            && self
+                .turns
+                .first_key_value()
+                .is_some_and(|(_, kept)| kept.at < before)
+        {
+            self.drop_oldest();
+            cleared += 1;
+        }
+        cleared
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some((_, oldest)) = self.turns.first_key_value() else {
+            return false;
+        };
+        // The oldest of all is the oldest of its organisation.
+        let tenant = oldest.tenant.clone();
+        self.drop_oldest_of(&tenant);
+        true
+    }
+
+    fn drop_oldest_of(&mut self, tenant: &OrganisationName) {
+        let Some(shelf) = self.tenants.get_mut(tenant) else {
+            return;
+        };
+        let turn = shelf.order.pop_front();
+        let Some((turn, kept)) = turn.and_then(|turn| Some((turn, self.turns.remove(&turn)?)))
+        else {
+            return;
+        };
+        shelf.bytes -= kept.bytes;
+        if shelf.order.is_empty() {
+            self.tenants.remove(tenant);
+        }
+        self.bytes -= kept.bytes;
+        for key in &kept.keys {
+            if self.index.get(key).is_some_and(|place| place.turn == turn) {
+                self.index.remove(key);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::cipher::tests::pepper;
     use super::*;
-    use crate::access::Pepper;
     use crate::chat::Call;
+    use crate::ledger::sample::noon;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).expect("an instant")
+    fn acme() -> OrganisationName {
+        OrganisationName::from("acme")
     }
 
-    fn reasoning() -> Reasoning {
-        let pepper =
-            Pepper::load(Some(&"ab".repeat(32)), std::path::Path::new(".")).expect("a pepper");
-        Reasoning::new(
-            Sealer::new(&pepper),
-            [7; 32],
-            1 << 20,
-            Duration::from_secs(60),
-        )
+    fn kept(settings: &HistorySettings) -> Reasoning {
+        Reasoning::new(&pepper("ab"), settings)
     }
 
-    fn said(id: &str, arguments: &str, reasoning: Option<&str>) -> Said {
+    fn after(seconds: i64) -> Timestamp {
+        noon() + SignedDuration::from_secs(seconds)
+    }
+
+    fn said(reasoning: &str, text: &str, calls: &[(&str, &str)]) -> Said {
         Said {
-            reasoning: reasoning.map(str::to_owned),
-            text: "Let me look.".into(),
-            calls: vec![Call {
-                id: id.into(),
-                name: "look".into(),
-                arguments: arguments.into(),
-            }],
+            reasoning: Some(reasoning.into()),
+            text: text.into(),
+            calls: calls
+                .iter()
+                .map(|(id, arguments)| Call {
+                    id: (*id).into(),
+                    name: "look".into(),
+                    arguments: (*arguments).into(),
+                })
+                .collect(),
             unfinished: false,
         }
     }
 
-    fn restored(kept: &Reasoning, organisation: &str, said: Said, now: i64) -> Option<String> {
-        let mut turns = [Turn::user("x"), Turn::Assistant(said)];
-        kept.restore(&organisation.into(), &mut turns, at(now));
-        match &turns[1] {
-            Turn::Assistant(said) => said.reasoning.clone(),
-            _ => None,
+    fn without(mut said: Said) -> Said {
+        said.reasoning = None;
+        said
+    }
+
+    #[test]
+    fn a_dropped_thought_is_put_back() {
+        let reasoning = kept(&HistorySettings::default());
+        let first = said("I should look.", "", &[("call_1", "{\"at\":1}")]);
+        let last = said("Nothing there.", "It is empty.", &[]);
+        assert!(reasoning.keep(&acme(), &first, noon()));
+        assert!(reasoning.keep(&acme(), &last, noon()));
+        let mut turns = [
+            Turn::user("Is it empty?"),
+            Turn::Assistant(without(first.clone())),
+            Turn::Assistant(without(last.clone())),
+            Turn::Assistant(without(said("", "I never said this.", &[]))),
+        ];
+        let restored = reasoning.restore(&acme(), &mut turns, after(60));
+        assert_eq!(
+            restored,
+            Restored {
+                found: 2,
+                missing: 1
+            }
+        );
+        assert_eq!(turns[1], Turn::Assistant(first));
+        assert_eq!(turns[2], Turn::Assistant(last));
+    }
+
+    #[test]
+    fn a_turn_whose_text_was_changed_is_found_by_its_calls_and_one_whose_ids_were_changed_by_its_content()
+     {
+        let reasoning = kept(&HistorySettings::default());
+        let turn = said(
+            "hm",
+            "Let me look.",
+            &[("a", "{\"at\":1}"), ("b", "{\"at\":2}")],
+        );
+        reasoning.keep(&acme(), &turn, noon());
+        let mut reworded = without(turn.clone());
+        reworded.text = "(shortened)".into();
+        assert_eq!(
+            reasoning.recall(&acme(), &reworded, noon()).as_deref(),
+            Some("hm")
+        );
+        let mut renamed = without(turn);
+        renamed.calls[0].id = "toolu_1".into();
+        renamed.calls[1].id = String::new();
+        assert_eq!(
+            reasoning.recall(&acme(), &renamed, noon()).as_deref(),
+            Some("hm")
+        );
+    }
+
+    #[test]
+    fn an_id_that_two_turns_share_names_neither_and_their_content_tells_them_apart() {
+        let reasoning = kept(&HistorySettings::default());
+        let one = said("first", "", &[("call_0", "{\"city\":\"Oslo\"}")]);
+        let two = said("second", "", &[("call_0", "{\"city\":\"Rome\"}")]);
+        reasoning.keep(&acme(), &one, noon());
+        reasoning.keep(&acme(), &two, noon());
+        let recall = |said: &Said| reasoning.recall(&acme(), &without(said.clone()), noon());
+        assert_eq!(recall(&one).as_deref(), Some("first"));
+        assert_eq!(recall(&two).as_deref(), Some("second"));
+        // Both at once: a third turn with the same words but another thought.
+        let three = said("third", "", &[("call_0", "{\"city\":\"Rome\"}")]);
+        reasoning.keep(&acme(), &three, noon());
+        assert_eq!(recall(&two), None);
+    }
+
+    #[test]
+    fn calls_of_two_turns_in_one_are_nobodys() {
+        let reasoning = kept(&HistorySettings::default());
+        reasoning.keep(&acme(), &said("first", "", &[("a", "{}")]), noon());
+        reasoning.keep(&acme(), &said("second", "", &[("b", "{\"x\":1}")]), noon());
+        let forged = without(said("", "", &[("a", "{}"), ("b", "{\"x\":1}")]));
+        assert_eq!(reasoning.recall(&acme(), &forged, noon()), None);
+    }
+
+    #[test]
+    fn another_organisation_finds_nothing() {
+        let reasoning = kept(&HistorySettings::default());
+        let turn = said("secret", "", &[("call_1", "{}")]);
+        reasoning.keep(&acme(), &turn, noon());
+        let other = OrganisationName::from("other");
+        assert_eq!(reasoning.recall(&other, &without(turn), noon()), None);
+    }
+
+    #[test]
+    fn a_thought_past_its_lifetime_is_forgotten_and_cleared_away() {
+        let settings = HistorySettings {
+            reasoning_lifetime: Duration::from_secs(60),
+            ..HistorySettings::default()
+        };
+        let reasoning = kept(&settings);
+        let turn = said("hm", "", &[("call_1", "{}")]);
+        reasoning.keep(&acme(), &turn, noon());
+        assert!(reasoning.recall(&acme(), &turn, after(60)).is_some());
+        assert!(reasoning.recall(&acme(), &turn, after(61)).is_none());
+        assert_eq!(reasoning.held().turns, 1);
+        reasoning.purge(after(61));
+        assert_eq!(reasoning.held(), Held::default());
+        assert!(reasoning.shelves.lock().index.is_empty());
+    }
+
+    #[test]
+    fn what_is_empty_or_too_long_is_not_kept() {
+        let settings = HistorySettings {
+            reasoning_item_bytes: 10,
+            ..HistorySettings::default()
+        };
+        let reasoning = kept(&settings);
+        for turn in [
+            said("", "x", &[]),
+            said("hm", " ", &[]),
+            said("eleven long", "x", &[]),
+            without(said("", "x", &[])),
+        ] {
+            assert!(!reasoning.keep(&acme(), &turn, noon()), "{turn:?}");
         }
+        assert!(reasoning.keep(&acme(), &said("ten letter", "x", &[]), noon()));
     }
 
     #[test]
-    fn thinking_that_a_client_dropped_is_put_back() {
-        let kept = reasoning();
-        kept.keep(&"acme".into(), &said("c1", "{\"a\":1}", Some("Hm.")), at(1));
-        let found = |said| restored(&kept, "acme", said, 2);
-        assert_eq!(found(said("c1", "{\"a\":1}", None)).as_deref(), Some("Hm."));
-        assert_eq!(
-            found(said("other-id", "{ \"a\": 1 }", None)).as_deref(),
-            Some("Hm."),
-            "a rewritten id"
-        );
-        assert_eq!(
-            found(said("c1", "{\"a\":1}", Some("mine"))).as_deref(),
-            Some("mine")
-        );
-        assert_eq!(found(said("c2", "{\"a\":2}", None)), None, "another turn");
-        assert_eq!(
-            restored(&kept, "other", said("c1", "{\"a\":1}", None), 2),
-            None,
-            "another organisation"
-        );
-        assert_eq!(
-            restored(&kept, "acme", said("c1", "{\"a\":1}", None), 90),
-            None,
-            "too late"
-        );
+    fn an_organisation_that_takes_its_share_pushes_out_its_own_oldest_alone() {
+        let settings = HistorySettings {
+            reasoning_bytes: 100_000,
+            reasoning_share: 50,
+            ..HistorySettings::default()
+        };
+        let reasoning = kept(&settings);
+        let other = OrganisationName::from("other");
+        let theirs = said("theirs", "x", &[]);
+        reasoning.keep(&other, &theirs, noon());
+        let turn = |n: usize| said(&"x".repeat(1_000), &format!("turn {n}"), &[]);
+        for n in 0..500 {
+            reasoning.keep(&acme(), &turn(n), noon());
+        }
+        assert!(reasoning.recall(&other, &theirs, noon()).is_some());
+        assert!(reasoning.recall(&acme(), &turn(499), noon()).is_some());
+        assert!(reasoning.recall(&acme(), &turn(400), noon()).is_none());
+        let held = reasoning.held();
+        assert!(held.bytes <= 51_000 && held.turns > 30, "{held:?}");
     }
 
-    #[test]
-    fn ids_that_begin_anew_in_each_conversation_do_not_mix_them() {
-        let kept = reasoning();
-        kept.keep(
-            &"acme".into(),
-            &said("call_0", "{\"a\":1}", Some("first")),
-            at(1),
-        );
-        kept.keep(
-            &"acme".into(),
-            &said("call_0", "{\"a\":2}", Some("second")),
-            at(2),
-        );
-        assert_eq!(
-            restored(&kept, "acme", said("call_0", "{\"a\":1}", None), 3).as_deref(),
-            Some("first")
-        );
+    proptest! {
+        #[test]
+        fn limits_hold_and_nothing_leaks_whatever_comes(
+            turns in proptest::collection::vec((0_u8..4, 0_u8..6, 0_usize..3_000, 0_i64..100), 1..200),
+        ) {
+            let settings = HistorySettings {
+                reasoning_bytes: 20_000,
+                reasoning_share: 40,
+                reasoning_lifetime: Duration::from_secs(50),
+                ..HistorySettings::default()
+            };
+            let reasoning = kept(&settings);
+            let mut now = 0;
+            for (tenant, id, length, wait) in turns {
+                now += wait / 10;
+                let tenant = OrganisationName::from(format!("t{tenant}").as_str());
+                let turn = said(&"r".repeat(length), &format!("{length}"), &[(&format!("call_{id}"), "{}")]);
+                let held = reasoning.keep(&tenant, &turn, after(now));
+                prop_assert_eq!(held, length > 0 && length < 8_000 - TURN_BYTES - 2 * KEY_BYTES);
+                let shelves = reasoning.shelves.lock();
+                prop_assert!(shelves.bytes <= 20_000);
+                prop_assert!(shelves.tenants.values().all(|shelf| shelf.bytes <= 8_000));
+                prop_assert_eq!(shelves.bytes, shelves.turns.values().map(|kept| kept.bytes).sum::<usize>());
+                prop_assert_eq!(shelves.turns.len(), shelves.tenants.values().map(|shelf| shelf.order.len()).sum::<usize>());
+                for (key, place) in &shelves.index {
+                    prop_assert!(shelves.turns[&place.turn].keys.contains(key));
+                }
+            }
+            reasoning.purge(after(now + 1_000));
+            prop_assert_eq!(reasoning.held(), Held::default());
+            prop_assert!(reasoning.shelves.lock().index.is_empty());
+        }
     }
 }

@@ -1,106 +1,52 @@
-//! Sealing: AES-256-GCM under a key derived from the pepper, so that every replica with the same
-//! pepper opens what another sealed, and bound to an organisation, so that nobody opens another's.
-//! A sealed text is `tgr1.` and base64url of nonce, ciphertext and tag.
+//! What callers carry for us between requests: thinking as Responses' `encrypted_content` and as
+//! Anthropic's `signature`. A sealed text is opaque to them and opens only for the organisation that
+//! it was sealed for; a real Anthropic signature, a changed one or somebody else's opens to nothing.
 
-use std::fmt;
-use std::sync::Arc;
-
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::cipher::{Cipher, OVERHEAD};
 use crate::access::Pepper;
 use crate::id::OrganisationName;
 
+/// Says what it is and in which version; base64url follows.
 const PREFIX: &str = "tgr1.";
-/// No thinking of these models is longer.
-const MOST_BYTES: usize = 8 << 20;
+/// Longest text sealed: more than the longest answer of any model of this family.
+const MOST: usize = 4 << 20;
 
-/// Seals for every organisation.
+/// Seals texts that callers carry. Cloning it is cheap.
 #[derive(Clone)]
-pub struct Sealer(Arc<RandomizedNonceKey>);
+pub struct Seal(Cipher);
 
-impl fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealer")
-    }
-}
-
-impl Sealer {
+impl Seal {
     pub fn new(pepper: &Pepper) -> Self {
-        let key = pepper.derive("tollgate 2026-11 sealed history");
-        Sealer(Arc::new(
-            RandomizedNonceKey::new(&AES_256_GCM, &key).expect("a key of 32 bytes"),
+        Seal(Cipher::new(
+            pepper,
+            "tollgate 2026-11 reasoning carried by callers",
         ))
     }
 
-    pub fn of(&self, organisation: &OrganisationName) -> Seal {
-        Seal {
-            sealer: self.clone(),
-            organisation: organisation.clone(),
-        }
-    }
-}
-
-/// Seals for one organisation.
-#[derive(Clone, Debug)]
-pub struct Seal {
-    sealer: Sealer,
-    organisation: OrganisationName,
-}
-
-impl Seal {
-    /// The sealed bytes; `None` if there are too many of them.
-    pub fn close(&self, plain: &[u8]) -> Option<Vec<u8>> {
-        if plain.len() > MOST_BYTES {
+    /// `tgr1.` and base64url; `None` for a text longer than 4 MiB, or where the system gives no
+    /// randomness.
+    pub fn seal(&self, tenant: &OrganisationName, text: &str) -> Option<String> {
+        if text.len() > MOST {
             return None;
         }
-        let mut bytes = plain.to_vec();
-        let nonce = self
-            .sealer
-            .0
-            .seal_in_place_append_tag(self.aad(), &mut bytes)
-            .ok()?;
-        bytes.extend_from_slice(nonce.as_ref());
-        Some(bytes)
+        let sealed = self.0.seal(&[tenant.as_str()], text.as_bytes()).ok()?;
+        let mut carried = String::with_capacity(PREFIX.len() + sealed.len().div_ceil(3) * 4);
+        carried.push_str(PREFIX);
+        URL_SAFE_NO_PAD.encode_string(sealed, &mut carried);
+        Some(carried)
     }
 
-    /// What was sealed for this organisation; `None` for anything else.
-    pub fn open(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        let at = sealed.len().checked_sub(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(&sealed[at..]).ok()?;
-        let mut bytes = sealed[..at].to_vec();
-        let length = self
-            .sealer
-            .0
-            .open_in_place(nonce, self.aad(), &mut bytes)
-            .ok()?
-            .len();
-        bytes.truncate(length);
-        Some(bytes)
-    }
-
-    /// A sealed text that a caller can carry; empty if it is too long to be carried.
-    pub fn close_text(&self, text: &str) -> String {
-        self.close(text.as_bytes())
-            .map_or_else(String::new, |sealed| {
-                format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(sealed))
-            })
-    }
-
-    /// A text that this gateway sealed for the same organisation; foreign, changed and other
-    /// organisations' ones are none.
-    pub fn open_text(&self, carried: &str) -> Option<String> {
-        let encoded = carried.strip_prefix(PREFIX)?;
-        if encoded.len() > MOST_BYTES * 2 {
+    /// The text, if it was sealed here for this organisation.
+    pub fn open(&self, tenant: &OrganisationName, carried: &str) -> Option<String> {
+        let digits = carried.strip_prefix(PREFIX)?;
+        if digits.len() > (MOST + OVERHEAD).div_ceil(3) * 4 {
             return None;
         }
-        let sealed = URL_SAFE_NO_PAD.decode(encoded).ok()?;
-        String::from_utf8(self.open(&sealed)?).ok()
-    }
-
-    fn aad(&self) -> Aad<&[u8]> {
-        Aad::from(self.organisation.as_str().as_bytes())
+        let sealed = URL_SAFE_NO_PAD.decode(digits).ok()?;
+        String::from_utf8(self.0.open(&[tenant.as_str()], &sealed)?).ok()
     }
 }
 
@@ -108,37 +54,48 @@ impl Seal {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::cipher::tests::pepper;
     use super::*;
-
-    fn sealer() -> Sealer {
-        let pepper = Pepper::load(Some(&"ab".repeat(32)), std::path::Path::new("."));
-        Sealer::new(&pepper.expect("a pepper"))
-    }
-
-    #[test]
-    fn another_replica_opens_it_and_another_organisation_does_not() {
-        let carried = sealer().of(&"acme".into()).close_text("because");
-        assert!(!carried.contains("because"));
-        assert_eq!(
-            sealer().of(&"acme".into()).open_text(&carried).as_deref(),
-            Some("because")
-        );
-        assert_eq!(sealer().of(&"other".into()).open_text(&carried), None);
-        assert_eq!(
-            sealer().of(&"acme".into()).open_text("gAAAAABforeign"),
-            None
-        );
-    }
 
     proptest! {
         #[test]
-        fn what_is_changed_does_not_open(text in ".{0,80}", at in any::<prop::sample::Index>(), bit in 0_u8..8) {
-            let seal = sealer().of(&"acme".into());
-            let mut sealed = seal.close(text.as_bytes()).expect("short");
-            prop_assert_eq!(seal.open(&sealed), Some(text.into_bytes()));
-            let at = at.index(sealed.len());
-            sealed[at] ^= 1 << bit;
-            prop_assert_eq!(seal.open(&sealed), None);
+        fn a_text_comes_back_to_its_organisation_alone(text in "\\PC{0,200}", tenant in "[a-z]{1,6}") {
+            let seal = Seal::new(&pepper("ab"));
+            let ours = OrganisationName::from(tenant.as_str());
+            let carried = seal.seal(&ours, &text).expect("sealed");
+            prop_assert!(carried.starts_with("tgr1."));
+            prop_assert!(carried.bytes().all(|byte| byte.is_ascii_graphic()));
+            prop_assert_eq!(seal.open(&ours, &carried), Some(text));
+            let theirs = OrganisationName::from(format!("{tenant}x").as_str());
+            prop_assert_eq!(seal.open(&theirs, &carried), None);
         }
+
+        #[test]
+        fn nothing_that_others_make_up_opens(text in "(tgr1\\.)?\\PC{0,80}", digits in "tgr1\\.[A-Za-z0-9_-]{0,120}") {
+            let seal = Seal::new(&pepper("ab"));
+            let acme = OrganisationName::from("acme");
+            prop_assert_eq!(seal.open(&acme, &text), None);
+            prop_assert_eq!(seal.open(&acme, &digits), None);
+        }
+    }
+
+    #[test]
+    fn a_gateway_with_the_same_pepper_opens_what_another_sealed() {
+        let acme = OrganisationName::from("acme");
+        let carried = Seal::new(&pepper("ab")).seal(&acme, "hm").expect("sealed");
+        assert_eq!(
+            Seal::new(&pepper("ab")).open(&acme, &carried).as_deref(),
+            Some("hm")
+        );
+        assert_eq!(Seal::new(&pepper("cd")).open(&acme, &carried), None);
+    }
+
+    #[test]
+    fn a_text_beyond_the_limit_is_not_sealed_and_one_at_it_comes_back() {
+        let (seal, acme) = (Seal::new(&pepper("ab")), OrganisationName::from("acme"));
+        assert_eq!(seal.seal(&acme, &"x".repeat(MOST + 1)), None);
+        let longest = "x".repeat(MOST);
+        let carried = seal.seal(&acme, &longest).expect("sealed");
+        assert_eq!(seal.open(&acme, &carried), Some(longest));
     }
 }

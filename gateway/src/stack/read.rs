@@ -17,6 +17,7 @@ use super::surface::Earlier;
 use super::{Outcome, Rooms};
 use crate::access::Principal;
 use crate::chat::{Code, Frames, Refusal, Request};
+use crate::history::HistoryError;
 use crate::id::Tag;
 use crate::money::Money;
 use crate::time::Timestamp;
@@ -63,7 +64,7 @@ where
             let frames = frames(arrival.body, limit, rooms.limits.read_timeout).await?;
             let named = named(&arrival.headers, &frames)?;
             let request = arrival.surface.read(frames)?;
-            let earlier = earlier(&rooms, &known.principal, &request, arrival.at)?;
+            let earlier = earlier(&rooms, &known.principal, &request, arrival.at).await?;
             inner
                 .call(Asked {
                     id: arrival.id,
@@ -83,7 +84,7 @@ where
 }
 
 /// What is known of the conversation beside the request.
-fn earlier(
+async fn earlier(
     rooms: &Rooms,
     principal: &Principal,
     request: &Request,
@@ -93,22 +94,29 @@ fn earlier(
     let turns = match &request.follows {
         None => Vec::new(),
         Some(id) => {
-            rooms
-                .history
-                .stored(organisation, id, now)
-                .ok_or_else(|| {
-                    Refusal::invalid(
-                        "previous_response_id",
-                        "no response of this id is stored here; it was never stored, or is forgotten: send the whole conversation",
-                    )
-                })?
-                .turns
+            let found = rooms.history.turns(organisation, id, now).await;
+            found.map_err(unavailable)?.ok_or_else(|| {
+                Refusal::invalid(
+                    "previous_response_id",
+                    "no response of this id is stored here; it was never stored, or is forgotten: send the whole conversation",
+                )
+            })?
         }
     };
     Ok(Earlier {
         turns,
         seal: rooms.history.seal(organisation),
     })
+}
+
+/// The database does not answer: what is stored there cannot be told.
+pub fn unavailable(error: HistoryError) -> Refusal {
+    tracing::error!(%error, "what is stored cannot be read");
+    Refusal::new(
+        Code::Overloaded,
+        "what is stored here cannot be read at the moment; try again shortly",
+    )
+    .retry_after(Duration::from_secs(1))
 }
 
 fn check_headers(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::chat::{Code, Conversation, Frames, Refusal, Reply, Request, Speaker, Turn};
-use crate::history::{Seal, Stored};
+use crate::history::{OwnSeal, Stored};
 use crate::id::RequestId;
 
 /// What a caller speaks. One implementation for each endpoint, in `edge/surfaces/`.
@@ -56,7 +56,7 @@ pub struct Earlier {
     /// The turns that the request says it follows.
     pub turns: Vec<Turn>,
     /// Opens what this gateway sealed for the same tenant.
-    pub seal: Seal,
+    pub seal: OwnSeal,
 }
 
 /// An answer about to be told.
@@ -66,5 +66,5 @@ pub struct Telling<'a> {
     pub request: &'a Request,
     pub conversation: &'a Conversation,
     /// Seals what the caller is to bring back unread.
-    pub seal: &'a Seal,
+    pub seal: &'a OwnSeal,
 }

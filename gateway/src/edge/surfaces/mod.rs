@@ -143,7 +143,7 @@ impl Surface for Responses {
         Some(Stored {
             id: stored.id,
             turns: stored.turns,
-            body: String::from_utf8(stored.body.to_vec()).ok()?,
+            body: stored.body.to_vec(),
         })
     }
 

@@ -32,6 +32,6 @@ pub(super) fn keep_reply(open: &OpenEntry, reply: &Reply) {
     if open.request().keep
         && let Some(stored) = planned.stored(reply)
     {
-        history.store(tenant, &stored, now);
+        history.store(tenant, stored, now);
     }
 }

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn completions_go_below_the_address_of_the_account_where_the_host_has_them() {
-        use crate::backend::{Account, backends};
+        use crate::backend::{Access, Account, backends};
         use crate::catalog::{Catalog, SHIPPED};
         let files = SHIPPED
             .iter()
@@ -119,7 +119,8 @@ mod tests {
         let account = |host: &str, base_url: Option<&str>| Account {
             host: host.into(),
             name: "default".into(),
-            secret: Some("key".to_owned().into()),
+            access: Ok(Access::Open),
+            names: Default::default(),
             base_url: base_url.map(|url| url.parse().expect("an address")),
             regions: Vec::new(),
             confirm: Vec::new(),
@@ -130,7 +131,7 @@ mod tests {
         for backend in opened {
             let expected = (backend.host().name.as_str() == "deepseek")
                 .then_some("https://api.deepseek.com/beta/completions");
-            let address = backend.completions.as_ref().map(ToString::to_string);
+            let address = backend.addresses.completions.as_ref().map(ToString::to_string);
             assert_eq!(address.as_deref(), expected);
         }
     }

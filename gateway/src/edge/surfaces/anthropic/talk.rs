@@ -11,14 +11,14 @@ use super::super::openai_chat::words::{number, string};
 use super::stream_error;
 use super::whole::{stop_reason, usage};
 use crate::chat::{Conversation, Event, Finish, Refusal, Request, Speaker, Usage};
-use crate::history::Seal;
+use crate::history::OwnSeal;
 use crate::id::RequestId;
 
 /// Tells one answer.
 pub struct Talk {
     id: RequestId,
     model: Box<str>,
-    seal: Option<Seal>,
+    seal: Option<OwnSeal>,
     begun: bool,
     /// Blocks opened so far.
     blocks: u64,
@@ -80,7 +80,7 @@ impl Talk {
 
     /// With thinking signed, so that it is known again when it comes back.
     #[must_use]
-    pub fn sealed(mut self, seal: Seal) -> Talk {
+    pub fn sealed(mut self, seal: OwnSeal) -> Talk {
         self.seal = Some(seal);
         self
     }

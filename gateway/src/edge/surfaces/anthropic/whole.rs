@@ -5,14 +5,14 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::super::openai_chat::words::{number, string};
 use crate::chat::{Conversation, Finish, Reply, Request, Usage};
-use crate::history::Seal;
+use crate::history::OwnSeal;
 use crate::id::RequestId;
 
 pub fn whole(
     request: &Request,
     _: &Conversation,
     id: RequestId,
-    seal: Option<&Seal>,
+    seal: Option<&OwnSeal>,
     reply: &Reply,
 ) -> Bytes {
     let mut body = BytesMut::new();
