@@ -19,10 +19,9 @@ EVENT = TypeAdapter(ResponseStreamEvent)
 BEYOND = {
     ("ResponseFunctionCallArgumentsDoneEvent", "name"),  # in the types of 2.x, and agents read it
     ("Response", "store"),  # the service repeats it; the types leave it out
-    ("ResponseFunctionToolCallOutputItem", "name"),
+    ("ResponseCustomToolCall", "status"),  # in the types of kept items, as of every other item
     ("Logprob", "bytes"),  # the types of a delta leave out what those of the item have
     ("LogprobTopLogprob", "bytes"),
-    ("WebSearchTool", "external_web_access"),
 }
 
 
