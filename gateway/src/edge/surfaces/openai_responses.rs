@@ -10,14 +10,15 @@
 //! agents offer them by default; only a `tool_choice` that demands one is refused.
 
 mod body;
+mod content;
 mod custom;
-mod image;
 mod input;
 mod items;
 mod logprobs;
 mod response;
 mod stored;
 mod talk;
+mod telling;
 mod tools;
 
 use bytes::Bytes;

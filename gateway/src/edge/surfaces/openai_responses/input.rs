@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::body::{self, Body};
+use super::content::{Piece, parts};
+use super::custom;
 use super::tools::{Toolset, flattened};
-use super::{custom, image};
 use crate::chat::{
     Call, Conversation, Format, Part, Refusal, Request, Said, Sampling, Turn, text_of,
 };
@@ -131,15 +132,6 @@ struct Item<'a> {
     action: Option<&'a RawValue>,
     summary: Option<Vec<Piece>>,
     encrypted_content: Option<String>,
-}
-
-/// A piece of content, of whatever type.
-#[derive(Deserialize)]
-struct Piece {
-    r#type: Option<String>,
-    text: Option<String>,
-    refusal: Option<String>,
-    image_url: Option<String>,
 }
 
 /// The turns so far.
@@ -345,64 +337,5 @@ fn needed(value: Option<String>, item: &str, field: &str) -> Result<String, Refu
             &format!("{item}.{field}"),
             format!("`{item}.{field}` is missing"),
         )
-    })
-}
-
-/// Content: a text, or a list of pieces.
-fn parts(content: Option<&RawValue>, field: &str) -> Result<Vec<Part>, Refusal> {
-    let Some(content) = content else {
-        return Ok(Vec::new());
-    };
-    if let Ok(text) = serde_json::from_str::<String>(content.get()) {
-        return Ok(vec![Part::Text(text)]);
-    }
-    let pieces: Vec<Piece> = serde_json::from_str(content.get()).map_err(|wrong| {
-        Refusal::invalid(
-            field,
-            format!("`{field}` must be a text or a list of parts: {wrong}"),
-        )
-    })?;
-    let mut parts = Vec::with_capacity(pieces.len());
-    for (index, piece) in pieces.into_iter().enumerate() {
-        let field = format!("{field}[{index}]");
-        parts.push(match piece.r#type.as_deref() {
-            Some("input_text" | "output_text" | "text" | "reasoning_text" | "summary_text") => {
-                Part::Text(needed_text(piece.text, &field)?)
-            }
-            Some("refusal") => Part::Text(needed_text(piece.refusal, &field)?),
-            Some("input_image") => match piece.image_url {
-                Some(url) => Part::Image(image::of_url(&url, &format!("{field}.image_url"))?),
-                None => {
-                    return Err(Refusal::invalid(
-                        &format!("{field}.image_url"),
-                        format!(
-                            "`{field}.image_url` is missing; pictures are taken by address or as `data:`, not by `file_id`"
-                        ),
-                    ));
-                }
-            },
-            Some("input_file") => {
-                return Err(Refusal::invalid(
-                    &field,
-                    format!("`{field}` is a file, which no model here reads; send its text"),
-                ));
-            }
-            other => {
-                return Err(Refusal::invalid(
-                    &format!("{field}.type"),
-                    format!(
-                        "`{field}.type` is {}; only text and pictures can be sent",
-                        other.unwrap_or("missing")
-                    ),
-                ));
-            }
-        });
-    }
-    Ok(parts)
-}
-
-fn needed_text(text: Option<String>, field: &str) -> Result<String, Refusal> {
-    text.ok_or_else(|| {
-        Refusal::invalid(&format!("{field}.text"), format!("`{field}` holds no text"))
     })
 }

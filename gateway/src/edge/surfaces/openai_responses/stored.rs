@@ -6,8 +6,8 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::body::{self, Body};
+use super::content::url_of;
 use super::custom;
-use super::image;
 use super::items::{Item, Output, Piece, Status};
 use super::response::{json as write, response_id};
 use super::talk::whole;
@@ -330,7 +330,7 @@ fn pieces(parts: &[Part]) -> Vec<Piece<'_>> {
             Part::Text(text) => Piece::InputText { text },
             Part::Image(picture) => Piece::InputImage {
                 detail: "auto",
-                image_url: image::url_of(picture),
+                image_url: url_of(picture),
             },
         })
         .collect()

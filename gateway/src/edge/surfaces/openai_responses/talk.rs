@@ -8,13 +8,13 @@
 //! that. Both come back in a later request's input.
 
 use bytes::{Bytes, BytesMut};
-use serde::Serialize;
 
 use super::body::{self, Body};
 use super::custom;
-use super::items::{Item, Piece, Spoken, Status, What};
+use super::items::{Spoken, Status, What};
 use super::logprobs::{self, Logprob};
 use super::response::{self, Frame, Outcome, json};
+use super::telling::{self, Telling};
 use super::tools::{Kind, Toolset};
 use crate::chat::{Conversation, Event, Finish, Refusal, Reply, Request, Speaker, Usage};
 use crate::id::RequestId;
@@ -115,7 +115,7 @@ impl Talk {
     }
 
     fn lifecycle(&mut self, kind: &'static str, out: &mut BytesMut) {
-        head(kind, out);
+        telling::head(kind, out);
         out.extend_from_slice(b"{\"type\":");
         json(kind, out);
         out.extend_from_slice(b",\"sequence_number\":");
@@ -136,53 +136,10 @@ impl Talk {
 
     /// Tells of the item at `index`.
     fn tell(&mut self, kind: &'static str, index: usize, out: &mut BytesMut, of: Telling<'_>) {
-        let Some(spoken) = self.items.get(index) else {
-            return;
-        };
-        let whole = matches!(of, Telling::Begun | Telling::Ended);
-        let inside = !whole && !matches!(spoken.said, What::Call { .. });
-        let summary = matches!(spoken.said, What::Thinking { summary: true, .. });
-        let mut fields = Fields {
-            r#type: kind,
-            sequence_number: self.sequence,
-            item_id: (!whole).then_some(spoken.id.as_str()),
-            output_index: index,
-            content_index: (inside && !summary).then_some(0),
-            summary_index: (inside && summary).then_some(0),
-            ..Fields::default()
-        };
-        match of {
-            Telling::Begun => fields.item = Some(spoken.begun()),
-            Telling::Ended => fields.item = Some(spoken.item()),
-            Telling::Part(text) => fields.part = Some(spoken.piece(text)),
-            Telling::WholePart => fields.part = Some(spoken.piece(spoken.text())),
-            Telling::Delta(delta) => fields.delta = Some(delta),
-            Telling::TextDelta(delta, logprobs) => {
-                fields.delta = Some(delta);
-                fields.logprobs = Some(logprobs);
-            }
-            Telling::Whole => match &spoken.said {
-                What::Thinking { text, .. } => fields.text = Some(text),
-                What::Text { text, logprobs } => {
-                    fields.text = Some(text);
-                    fields.logprobs = Some(logprobs);
-                }
-                What::Call {
-                    kind: Kind::Function,
-                    arguments,
-                    name,
-                    ..
-                } => {
-                    fields.arguments = Some(arguments);
-                    fields.name = Some(name);
-                }
-                What::Call { arguments, .. } => fields.input = Some(custom::unwrapped(arguments)),
-            },
+        if let Some(spoken) = self.items.get(index) {
+            telling::write(kind, self.sequence, (index, spoken), of, out);
+            self.sequence += 1;
         }
-        head(kind, out);
-        json(&fields, out);
-        out.extend_from_slice(b"\n\n");
-        self.sequence += 1;
     }
 
     /// Ids follow from the answer's, so that the stream and the kept answer agree.
@@ -478,51 +435,4 @@ impl Talk {
             }
         }
     }
-}
-
-/// What an event tells of an item.
-enum Telling<'a> {
-    Begun,
-    Part(&'a str),
-    Delta(&'a str),
-    TextDelta(&'a str, &'a [Logprob]),
-    Whole,
-    WholePart,
-    Ended,
-}
-
-/// An event's members; each kind has some.
-#[derive(Default, Serialize)]
-struct Fields<'a> {
-    r#type: &'static str,
-    sequence_number: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    item_id: Option<&'a str>,
-    output_index: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    content_index: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    summary_index: Option<u8>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    delta: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    arguments: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<std::borrow::Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    logprobs: Option<&'a [Logprob]>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    part: Option<Piece<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    item: Option<Item<'a>>,
-}
-
-fn head(kind: &str, out: &mut BytesMut) {
-    out.extend_from_slice(b"event: ");
-    out.extend_from_slice(kind.as_bytes());
-    out.extend_from_slice(b"\ndata: ");
 }
