@@ -1,3 +1,4 @@
 //! The dialects that callers speak, one module each.
 
+pub mod anthropic;
 pub mod openai_chat;

@@ -1,0 +1,1 @@
+//! Translations side by side, and what must hold of every answer.
