@@ -85,21 +85,25 @@ impl Surface for Messages {
 
     fn speaker(&self, telling: &Telling<'_>) -> Box<dyn Speaker> {
         let talk = anthropic::Talk::new(telling.request, telling.conversation, telling.id);
-        Box::new(talk)
+        Box::new(talk.with_seal(sealing(telling)))
     }
 
     fn whole(&self, telling: &Telling<'_>, reply: &Reply) -> Bytes {
-        anthropic::whole(
+        let seal = sealing(telling);
+        anthropic::whole_sealed(
             telling.request,
             telling.conversation,
             telling.id,
-            None,
             reply,
+            &seal,
         )
     }
 
     fn stream_error(&self, refusal: &Refusal) -> Bytes {
-        anthropic::stream_error(refusal)
+        let mut event = b"event: error\ndata: ".to_vec();
+        event.extend_from_slice(&anthropic::error_body(refusal));
+        event.extend_from_slice(b"\n\n");
+        Bytes::from(event)
     }
 
     fn error_body(&self, refusal: &Refusal) -> Bytes {
@@ -157,9 +161,14 @@ impl Surface for Responses {
 }
 
 fn responses_talk(telling: &Telling<'_>) -> openai_responses::Talk {
-    let seal = telling.seal.clone();
     openai_responses::Talk::new(telling.request, telling.conversation, telling.id)
-        .with_seal(Box::new(move |text| seal.close_text(text)))
+        .with_seal(sealing(telling))
+}
+
+/// Seals thinking that a caller is to bring back unread.
+fn sealing(telling: &Telling<'_>) -> Box<dyn Fn(&str) -> String + Send + Sync> {
+    let seal = telling.seal.clone();
+    Box::new(move |text| seal.close_text(text))
 }
 
 #[derive(Debug)]

@@ -131,7 +131,11 @@ mod tests {
         for backend in opened {
             let expected = (backend.host().name.as_str() == "deepseek")
                 .then_some("https://api.deepseek.com/beta/completions");
-            let address = backend.addresses.completions.as_ref().map(ToString::to_string);
+            let address = backend
+                .addresses
+                .completions
+                .as_ref()
+                .map(ToString::to_string);
             assert_eq!(address.as_deref(), expected);
         }
     }

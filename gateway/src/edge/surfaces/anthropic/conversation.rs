@@ -1,106 +1,46 @@
-//! A Messages request read completely. What steers only Anthropic's own service (cache marks, beta
-//! switches, metadata) is passed over; what a model of this family cannot do is refused by the path
-//! of its field.
+//! The complete reading of a Messages body, for wires of another dialect. One pass builds the turns;
+//! only a body that cannot be read is looked at again, to say where.
+//! What has no counterpart and no weight (`cache_control`, `context_management`, `metadata`,
+//! `service_tier`) is left out; what would change the answer is refused by name.
 
-use std::fmt;
+mod turns;
+
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
 use serde_json::value::RawValue;
-use serde_json::{Number, Value};
+use serde_json::{Map, Number, Value};
 
-use crate::chat::{
-    Call, Conversation, Format, Image, Part, Refusal, Request, Said, Tool, ToolChoice, Turn,
-};
+use self::turns::{Content, Message};
+use crate::chat::{Code, Conversation, Format, Refusal, Request, Sampling, Tool, ToolChoice, Turn};
 
 #[derive(Deserialize)]
-struct Body {
-    messages: Vec<Message>,
-    system: Option<Content>,
-    tools: Option<Vec<ToolForm>>,
-    tool_choice: Option<ToolChoiceForm>,
+struct Body<'a> {
+    system: Option<Content<'a>>,
+    #[serde(borrow)]
+    messages: Vec<Message<'a>>,
+    tools: Option<Vec<ToolIn>>,
+    tool_choice: Option<ChoiceIn>,
     temperature: Option<Number>,
     top_p: Option<Number>,
     top_k: Option<Number>,
     stop_sequences: Option<Vec<String>>,
     output_config: Option<OutputConfig>,
-    output_format: Option<FormatForm>,
+    output_format: Option<FormatIn>,
 }
 
 #[derive(Deserialize)]
-struct Message {
-    role: String,
-    content: Content,
-}
-
-/// A string, or blocks; read in one pass, so that what blocks hold as raw JSON stays raw.
-enum Content {
-    Text(String),
-    Blocks(Vec<Block>),
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Content;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or blocks of content")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Content, E> {
-                Ok(Content::Text(text.to_owned()))
-            }
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Content, E> {
-                Ok(Content::Text(text))
-            }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut blocks: A) -> Result<Content, A::Error> {
-                let mut read = Vec::new();
-                while let Some(block) = blocks.next_element()? {
-                    read.push(block);
-                }
-                Ok(Content::Blocks(read))
-            }
-        }
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-#[derive(Deserialize)]
-struct Block {
-    r#type: String,
-    text: Option<String>,
-    thinking: Option<String>,
-    id: Option<String>,
-    name: Option<String>,
-    input: Option<Box<RawValue>>,
-    tool_use_id: Option<String>,
-    content: Option<Box<RawValue>>,
-    #[serde(default)]
-    is_error: Option<bool>,
-    source: Option<Source>,
-    title: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Source {
-    r#type: String,
-    media_type: Option<String>,
-    data: Option<String>,
-    url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct ToolForm {
+struct ToolIn {
+    /// Absent or `custom` for a tool of the caller's own.
     r#type: Option<String>,
     name: Option<String>,
     description: Option<String>,
-    input_schema: Option<Box<RawValue>>,
+    input_schema: Option<Arc<RawValue>>,
     strict: Option<bool>,
 }
 
 #[derive(Deserialize)]
-struct ToolChoiceForm {
+struct ChoiceIn {
     r#type: String,
     name: Option<String>,
     disable_parallel_tool_use: Option<bool>,
@@ -108,328 +48,178 @@ struct ToolChoiceForm {
 
 #[derive(Deserialize)]
 struct OutputConfig {
-    format: Option<FormatForm>,
+    format: Option<FormatIn>,
 }
 
 #[derive(Deserialize)]
-struct FormatForm {
+struct FormatIn {
     r#type: String,
-    schema: Option<Box<RawValue>>,
+    schema: Option<Arc<RawValue>>,
 }
 
-/// Reads all of a request that [`read`](super::read) has accepted.
+/// Reads the request's body wholly.
 ///
 /// # Errors
-/// `invalid_request` with the path of the field at fault.
+/// `invalid_request` with the place at fault, such as `messages.3.content.0`.
 pub fn conversation(request: &Request) -> Result<Conversation, Refusal> {
     let frames = &request.original.frames;
-    let body: Body = serde_json::from_slice(&frames.slice(0..frames.len())).map_err(|error| {
-        Refusal::invalid("messages", format!("the request cannot be read: {error}"))
+    let bytes = frames.slice(0..frames.len());
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        Refusal::new(
+            Code::InvalidRequest,
+            format!(
+                "the body is not UTF-8 at byte {}; send JSON in UTF-8",
+                error.valid_up_to()
+            ),
+        )
     })?;
+    let body: Body<'_> = serde_json::from_str(text).map_err(|error| misread(text, &error))?;
+
     let mut turns = Vec::with_capacity(body.messages.len() + 1);
     if let Some(system) = body.system {
-        let parts = system_parts(system)?;
+        let parts = turns::system(system, "system")?;
         if !parts.is_empty() {
             turns.push(Turn::System(parts));
         }
     }
-    for (index, message) in body.messages.into_iter().enumerate() {
-        message.turns(&format!("messages.{index}"), &mut turns)?;
-    }
-    // A last turn of the assistant is the beginning of its answer.
-    if let Some(Turn::Assistant(said)) = turns.last_mut()
-        && said.calls.is_empty()
-    {
-        said.unfinished = true;
+    turns::read(body.messages, &mut turns)?;
+
+    let (tool_choice, parallel_calls) = choice(body.tool_choice)?;
+    let mut rest = Map::new();
+    if let Some(top_k) = body.top_k {
+        rest.insert("top_k".to_owned(), Value::Number(top_k));
     }
     let format = body
         .output_config
         .and_then(|config| config.format)
         .or(body.output_format);
-    let mut conversation = Conversation {
+    Ok(Conversation {
         turns,
         tools: tools(body.tools.unwrap_or_default())?,
-        format: format.map(form).transpose()?.unwrap_or_default(),
+        tool_choice,
+        parallel_calls,
+        format: answer_format(format)?,
+        sampling: Sampling {
+            temperature: body.temperature,
+            top_p: body.top_p,
+            stop: body.stop_sequences.unwrap_or_default(),
+            ..Sampling::default()
+        },
         effort: request.effort,
         max_output: request.max_output,
         choices: 1,
-        ..Conversation::default()
-    };
-    conversation.sampling.temperature = body.temperature;
-    conversation.sampling.top_p = body.top_p;
-    conversation.sampling.stop = body.stop_sequences.unwrap_or_default();
-    if let Some(top_k) = body.top_k {
-        conversation
-            .rest
-            .insert("top_k".to_owned(), Value::Number(top_k));
-    }
-    if let Some(choice) = body.tool_choice {
-        if choice.disable_parallel_tool_use == Some(true) {
-            conversation.parallel_calls = Some(false);
-        }
-        conversation.tool_choice = match choice.r#type.as_str() {
-            "auto" => ToolChoice::Auto,
-            "none" => ToolChoice::None,
-            "any" => ToolChoice::Required,
-            "tool" => ToolChoice::Named(choice.name.ok_or_else(|| {
-                Refusal::invalid("tool_choice.name", "tool_choice.name: Field required")
-            })?),
-            other => {
-                return Err(Refusal::invalid(
-                    "tool_choice.type",
-                    format!(
-                        "tool_choice.type must be auto, any, tool or none, not `{}`",
-                        shown(other)
-                    ),
-                ));
-            }
-        };
-    }
-    Ok(conversation)
-}
-
-/// Claude Code heads its instructions with a line about itself, which older versions change with
-/// each request: it says nothing to the model, and at the head of the prompt it would keep any two
-/// requests from sharing a cached prefix.
-const ATTRIBUTION: &str = "x-anthropic-billing-header:";
-
-fn system_parts(content: Content) -> Result<Vec<Part>, Refusal> {
-    let mut parts = Vec::new();
-    match content {
-        Content::Text(text) => parts.push(Part::Text(text)),
-        Content::Blocks(blocks) => {
-            for (index, block) in blocks.into_iter().enumerate() {
-                match (block.r#type.as_str(), block.text) {
-                    ("text", Some(text)) => parts.push(Part::Text(text)),
-                    _ => {
-                        return Err(Refusal::invalid(
-                            &format!("system.{index}"),
-                            format!("system.{index} must be a text block"),
-                        ));
-                    }
-                }
-            }
-        }
-    }
-    parts.retain(|part| !matches!(part, Part::Text(text) if text.is_empty() || text.starts_with(ATTRIBUTION)));
-    Ok(parts)
-}
-
-impl Message {
-    fn turns(self, path: &str, turns: &mut Vec<Turn>) -> Result<(), Refusal> {
-        match self.role.as_str() {
-            "user" => user(self.content, path, turns),
-            "assistant" => assistant(self.content, path, turns),
-            // In the middle of a conversation, as Claude Code sends it.
-            "system" => {
-                turns.push(Turn::System(system_parts(self.content)?));
-                Ok(())
-            }
-            other => Err(Refusal::invalid(
-                &format!("{path}.role"),
-                format!(
-                    "{path}.role must be user or assistant, not `{}`",
-                    shown(other)
-                ),
-            )),
-        }
-    }
-}
-
-fn user(content: Content, path: &str, turns: &mut Vec<Turn>) -> Result<(), Refusal> {
-    let blocks = match content {
-        Content::Text(text) => {
-            turns.push(Turn::user(text));
-            return Ok(());
-        }
-        Content::Blocks(blocks) => blocks,
-    };
-    let mut parts = Vec::new();
-    for (index, block) in blocks.into_iter().enumerate() {
-        let path = format!("{path}.content.{index}");
-        if block.r#type == "tool_result" {
-            // Results stand before what is said beside them, wherever the caller put them.
-            turns.push(result(block, &path)?);
-        } else if let Some(part) = part(block, &path)? {
-            parts.push(part);
-        }
-    }
-    if !parts.is_empty() {
-        turns.push(Turn::User(parts));
-    }
-    Ok(())
-}
-
-fn result(block: Block, path: &str) -> Result<Turn, Refusal> {
-    let call = block.tool_use_id.ok_or_else(|| {
-        Refusal::invalid(
-            &format!("{path}.tool_use_id"),
-            format!("{path}.tool_use_id: Field required"),
-        )
-    })?;
-    let content: Option<Content> = match block.content {
-        None => None,
-        Some(raw) => serde_json::from_str(raw.get()).map_err(|_| {
-            Refusal::invalid(
-                &format!("{path}.content"),
-                format!("{path}.content must be text or blocks"),
-            )
-        })?,
-    };
-    let parts = match content {
-        None => Vec::new(),
-        Some(Content::Text(text)) => vec![Part::Text(text)],
-        Some(Content::Blocks(blocks)) => {
-            let mut parts = Vec::with_capacity(blocks.len());
-            for (index, block) in blocks.into_iter().enumerate() {
-                parts.extend(part(block, &format!("{path}.content.{index}"))?);
-            }
-            parts
-        }
-    };
-    Ok(Turn::Result {
-        call,
-        parts,
-        failed: block.is_error == Some(true),
+        logprobs: None,
+        rest,
     })
 }
 
-/// A piece of content; `None` for what says nothing to a model.
-fn part(block: Block, path: &str) -> Result<Option<Part>, Refusal> {
-    match block.r#type.as_str() {
-        "text" => Ok(block.text.filter(|text| !text.is_empty()).map(Part::Text)),
-        "image" => {
-            let source = block.source.ok_or_else(|| missing(path, "source"))?;
-            let image = match source.r#type.as_str() {
-                "base64" => Image::Inline {
-                    media_type: source
-                        .media_type
-                        .ok_or_else(|| missing(path, "source.media_type"))?,
-                    data: source.data.ok_or_else(|| missing(path, "source.data"))?,
-                },
-                "url" => Image::Url(source.url.ok_or_else(|| missing(path, "source.url"))?),
-                other => return Err(unable(path, &format!("images by `{}`", shown(other)))),
-            };
-            Ok(Some(Part::Image(image)))
-        }
-        "document" => {
-            let source = block.source.ok_or_else(|| missing(path, "source"))?;
-            match (source.r#type.as_str(), source.data) {
-                ("text", Some(text)) => {
-                    let title = block
-                        .title
-                        .map(|title| format!("{title}\n\n"))
-                        .unwrap_or_default();
-                    Ok(Some(Part::Text(format!("{title}{text}"))))
-                }
-                (other, _) => Err(unable(
-                    path,
-                    &format!("documents by `{}`; send their text", shown(other)),
-                )),
-            }
-        }
-        // A tool that was named to be looked at later: the model has it already.
-        "tool_reference" => Ok(None),
-        other => Err(unable(
-            path,
-            &format!("blocks of the type `{}`", shown(other)),
-        )),
-    }
-}
-
-fn assistant(content: Content, path: &str, turns: &mut Vec<Turn>) -> Result<(), Refusal> {
-    let mut said = Said::default();
-    match content {
-        Content::Text(text) => said.text = text,
-        Content::Blocks(blocks) => {
-            for (index, block) in blocks.into_iter().enumerate() {
-                let path = format!("{path}.content.{index}");
-                match block.r#type.as_str() {
-                    "text" => said.text.push_str(block.text.as_deref().unwrap_or("")),
-                    // The signature is Anthropic's or ours; the text is what counts.
-                    "thinking" => said
-                        .reasoning
-                        .get_or_insert_default()
-                        .push_str(block.thinking.as_deref().unwrap_or("")),
-                    "redacted_thinking" => {}
-                    "tool_use" => said.calls.push(Call {
-                        id: block.id.ok_or_else(|| missing(&path, "id"))?,
-                        name: block.name.ok_or_else(|| missing(&path, "name"))?,
-                        arguments: block
-                            .input
-                            .map_or_else(|| "{}".to_owned(), |input| input.get().to_owned()),
-                    }),
-                    other => {
-                        return Err(unable(
-                            &path,
-                            &format!("blocks of the type `{}`", shown(other)),
-                        ));
-                    }
-                }
-            }
-        }
-    }
-    if said.reasoning.as_deref() == Some("") {
-        said.reasoning = None;
-    }
-    turns.push(Turn::Assistant(said));
-    Ok(())
-}
-
-fn tools(forms: Vec<ToolForm>) -> Result<Vec<Tool>, Refusal> {
-    let mut tools = Vec::with_capacity(forms.len());
-    for (index, form) in forms.into_iter().enumerate() {
-        let path = format!("tools.{index}");
-        match form.r#type.as_deref() {
-            None | Some("custom") => {}
-            Some(other) => {
-                return Err(unable(
-                    &path,
-                    &format!(
-                        "Anthropic's own tool `{}`; offer a tool with an input_schema",
-                        shown(other)
+fn tools(tools: Vec<ToolIn>) -> Result<Vec<Tool>, Refusal> {
+    tools
+        .into_iter()
+        .enumerate()
+        .map(|(index, tool)| {
+            let at = format!("tools.{index}");
+            if let Some(kind) = tool.r#type.as_deref().filter(|kind| *kind != "custom") {
+                return Err(Refusal::invalid(
+                    &at,
+                    format!(
+                        "{at}: the built-in tool `{kind}` is Anthropic's own, and these models and their \
+                         hosts do not have it; leave it out, or declare a tool with an `input_schema`"
                     ),
                 ));
             }
-        }
-        tools.push(Tool {
-            name: form.name.ok_or_else(|| missing(&path, "name"))?,
-            description: form.description,
-            parameters: form.input_schema.map(Arc::from),
-            strict: form.strict,
-        });
-    }
-    Ok(tools)
+            let Some(name) = tool.name.filter(|name| !name.is_empty()) else {
+                return Err(Refusal::invalid(&at, format!("{at}: `name` is missing")));
+            };
+            Ok(Tool {
+                name,
+                description: tool.description,
+                parameters: tool.input_schema,
+                strict: tool.strict,
+            })
+        })
+        .collect()
 }
 
-fn form(form: FormatForm) -> Result<Format, Refusal> {
-    match (form.r#type.as_str(), form.schema) {
+fn choice(choice: Option<ChoiceIn>) -> Result<(ToolChoice, Option<bool>), Refusal> {
+    let Some(choice) = choice else {
+        return Ok((ToolChoice::Auto, None));
+    };
+    let read = match (choice.r#type.as_str(), choice.name) {
+        ("auto", _) => ToolChoice::Auto,
+        ("any", _) => ToolChoice::Required,
+        ("none", _) => ToolChoice::None,
+        ("tool", Some(name)) => ToolChoice::Named(name),
+        _ => {
+            return Err(Refusal::invalid(
+                "tool_choice",
+                "`tool_choice` must be of type auto, any, none, or tool with a `name`",
+            ));
+        }
+    };
+    let one_only = choice.disable_parallel_tool_use == Some(true);
+    Ok((read, one_only.then_some(false)))
+}
+
+/// The dialect guarantees the schema, hence `strict`; it gives the format no name, so it gets one.
+fn answer_format(format: Option<FormatIn>) -> Result<Format, Refusal> {
+    let Some(format) = format else {
+        return Ok(Format::Text);
+    };
+    match (format.r#type.as_str(), format.schema) {
         ("json_schema", Some(schema)) => Ok(Format::JsonSchema {
             name: "answer".to_owned(),
             description: None,
-            schema: Arc::from(schema),
+            schema,
             strict: Some(true),
         }),
-        (other, _) => Err(Refusal::invalid(
+        _ => Err(Refusal::invalid(
             "output_config.format",
-            format!(
-                "output_config.format must be a json_schema with its schema, not `{}`",
-                shown(other)
-            ),
+            "`output_config.format` must be of type json_schema, with a `schema`",
         )),
     }
 }
 
-fn missing(path: &str, field: &str) -> Refusal {
-    let path = format!("{path}.{field}");
-    let message = format!("{path}: Field required");
-    Refusal::invalid(&path, message)
+/// Says where a body departs from the dialect: the first message, or the first field, that cannot
+/// be read.
+fn misread(text: &str, error: &serde_json::Error) -> Refusal {
+    #[derive(Deserialize)]
+    struct Pieces<'a> {
+        #[serde(borrow)]
+        messages: Option<Vec<&'a RawValue>>,
+        #[serde(borrow)]
+        tools: Option<Vec<&'a RawValue>>,
+    }
+    let place = serde_json::from_str::<Pieces<'_>>(text)
+        .ok()
+        .and_then(|pieces| {
+            first_wrong::<Message<'_>>("messages", &pieces.messages?)
+                .or_else(|| first_wrong::<ToolIn>("tools", &pieces.tools?))
+        });
+    match place {
+        Some((at, error)) => Refusal::invalid(&at, format!("{at}: {}", without_position(&error))),
+        None => Refusal::new(
+            Code::InvalidRequest,
+            format!("the body is no Messages request: {error}"),
+        ),
+    }
 }
 
-fn unable(path: &str, what: &str) -> Refusal {
-    Refusal::invalid(path, format!("{path}: these models do not take {what}"))
+fn first_wrong<'a, T: Deserialize<'a>>(
+    field: &str,
+    values: &[&'a RawValue],
+) -> Option<(String, serde_json::Error)> {
+    values.iter().enumerate().find_map(|(index, value)| {
+        let error = serde_json::from_str::<T>(value.get()).err()?;
+        Some((format!("{field}.{index}"), error))
+    })
 }
 
-fn shown(text: &str) -> String {
-    text.chars().take(60).collect()
+/// The position within one message says nothing to somebody who sees the whole body.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((message, _)) => message.to_owned(),
+        None => text,
+    }
 }

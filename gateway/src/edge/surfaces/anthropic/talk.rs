@@ -1,264 +1,436 @@
-//! An answer told as the events of a Messages stream: one block after the other, each opened, filled
-//! and closed. Calls that a host lets interleave wait until the block before them is closed. Each
-//! event is written straight into the buffer.
-//! Source: anthropic-python 2.x, `raw_message_stream_event` and its stream accumulator.
+//! An answer told as the dialect's stream: blocks one after the other, each opened, filled and
+//! closed, with a running index. Hosts interleave what they like; what cannot be said yet waits.
+//! An event costs one copy of its text: no value is built for it.
 
-use std::fmt;
+mod arguments;
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
+use serde::Serialize;
 
-use super::super::openai_chat::words::{number, string};
-use super::stream_error;
-use super::whole::{stop_reason, usage};
-use crate::chat::{Conversation, Event, Finish, Refusal, Request, Speaker, Usage};
-use crate::history::OwnSeal;
+use self::arguments::Arguments;
+use super::errors::error_body;
+use super::message::Seal;
+use super::wording::{Told, message_id, only_stop, stop_reason};
+use crate::chat::{Code, Conversation, Event, Finish, Refusal, Request, Speaker, Usage};
 use crate::id::RequestId;
 
-/// Tells one answer.
+/// Calls beyond this are dropped, as `chat::Reply` drops them.
+const MOST_CALLS: u32 = 512;
+
+/// Tells one answer; only its first choice, since the dialect has no other.
 pub struct Talk {
     id: RequestId,
-    model: Box<str>,
-    seal: Option<OwnSeal>,
+    model: String,
+    only_stop: Option<String>,
+    seal: Option<Seal>,
     begun: bool,
-    /// Blocks opened so far.
-    blocks: u64,
-    open: Open,
-    /// Thinking of the open block, to be signed when it closes.
-    thinking: String,
-    /// Calls in the order of their index: what waits of each.
-    calls: Vec<Waiting>,
-    /// The call whose block is open, or is the next to be.
-    current: usize,
+    ended: bool,
+    open: Option<Open>,
+    /// The event of a piece of the open block, up to the piece itself.
+    lead: String,
+    /// The index of the next block.
+    next: u32,
+    /// What came while a call was open whose arguments were not at their end. Empty otherwise.
+    waiting: VecDeque<Waiting>,
+    /// The calls told or waiting, by the choice's numbers.
+    calls: Vec<u32>,
     finish: Option<Finish>,
     usage: Usage,
 }
 
-impl fmt::Debug for Talk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Talk")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
+/// A block begun and not ended.
+enum Open {
+    /// With its text so far where it will be sealed.
+    Thinking(Option<String>),
+    Text,
+    Call(u32, Arguments),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Open {
-    Nothing,
+enum Waiting {
+    Thinking(String),
+    Text(String),
+    Call {
+        number: u32,
+        id: String,
+        name: String,
+        arguments: String,
+    },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Prose {
     Thinking,
     Text,
-    Call,
 }
-
-/// A call that cannot be told yet, or the one that is.
-#[derive(Debug, Default)]
-struct Waiting {
-    id: String,
-    name: String,
-    known: bool,
-    arguments: String,
-}
-
-/// An absurd index is not told.
-const MOST_CALLS: usize = 512;
 
 impl Talk {
-    pub fn new(request: &Request, _: &Conversation, id: RequestId) -> Talk {
+    pub fn new(request: &Request, conversation: &Conversation, id: RequestId) -> Talk {
         Talk {
             id,
-            model: request.model.as_str().into(),
+            model: request.model.clone(),
+            only_stop: only_stop(conversation).map(str::to_owned),
             seal: None,
             begun: false,
-            blocks: 0,
-            open: Open::Nothing,
-            thinking: String::new(),
+            ended: false,
+            open: None,
+            lead: String::new(),
+            next: 0,
+            waiting: VecDeque::new(),
             calls: Vec::new(),
-            current: 0,
             finish: None,
             usage: Usage::default(),
         }
     }
 
-    /// With thinking signed, so that it is known again when it comes back.
-    #[must_use]
-    pub fn sealed(mut self, seal: OwnSeal) -> Talk {
+    /// Signs each thinking block with what `seal` makes of its text; without it signatures are
+    /// empty.
+    pub fn with_seal(mut self, seal: Seal) -> Talk {
         self.seal = Some(seal);
         self
     }
 
     fn begin(&mut self, out: &mut BytesMut) {
-        if std::mem::replace(&mut self.begun, true) {
+        if self.begun {
             return;
         }
-        out.put_slice(
-            b"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":",
+        self.begun = true;
+        #[derive(Serialize)]
+        struct Start<'a> {
+            r#type: &'static str,
+            message: Message<'a>,
+        }
+        #[derive(Serialize)]
+        struct Message<'a> {
+            id: String,
+            r#type: &'static str,
+            role: &'static str,
+            model: &'a str,
+            content: [(); 0],
+            stop_reason: Option<()>,
+            stop_sequence: Option<()>,
+            /// Often nothing yet; the last event corrects it.
+            usage: Told,
+        }
+        event(
+            out,
+            "message_start",
+            &Start {
+                r#type: "message_start",
+                message: Message {
+                    id: message_id(self.id),
+                    r#type: "message",
+                    role: "assistant",
+                    model: &self.model,
+                    content: [],
+                    stop_reason: None,
+                    stop_sequence: None,
+                    usage: Told::from(self.usage),
+                },
+            },
         );
-        string(&format!("msg_{}", self.id), out);
-        out.put_slice(b",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
-        string(&self.model, out);
-        out.put_slice(b",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":");
-        usage(&self.usage, out);
-        out.put_slice(b"}}\n\n");
     }
 
-    fn open(&mut self, kind: Open, block: &[u8], out: &mut BytesMut) {
+    /// Whether a call is open whose arguments have not come to their end.
+    fn mid_call(&self) -> bool {
+        matches!(&self.open, Some(Open::Call(_, arguments)) if !arguments.complete())
+    }
+
+    fn prose(&mut self, kind: Prose, text: &str, out: &mut BytesMut) {
+        if text.is_empty() {
+            return;
+        }
         self.begin(out);
-        self.shut(out);
-        self.open = kind;
-        out.put_slice(
-            b"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":",
-        );
-        number(self.blocks, out);
-        out.put_slice(b",\"content_block\":");
-        out.put_slice(block);
-        out.put_slice(b"}\n\n");
-        self.blocks += 1;
+        if self.mid_call() {
+            match (kind, self.waiting.back_mut()) {
+                (Prose::Thinking, Some(Waiting::Thinking(before)))
+                | (Prose::Text, Some(Waiting::Text(before))) => before.push_str(text),
+                (Prose::Thinking, _) => self.waiting.push_back(Waiting::Thinking(text.to_owned())),
+                (Prose::Text, _) => self.waiting.push_back(Waiting::Text(text.to_owned())),
+            }
+            return;
+        }
+        match (kind, &mut self.open) {
+            (Prose::Text, Some(Open::Text)) => {}
+            (Prose::Thinking, Some(Open::Thinking(kept))) => {
+                if let Some(kept) = kept {
+                    kept.push_str(text);
+                }
+            }
+            _ => self.open_prose(kind, text, out),
+        }
+        self.piece(text, out);
     }
 
-    /// A piece of the open block.
-    fn delta(&self, kind: &[u8], text: &str, out: &mut BytesMut) {
-        out.put_slice(
-            b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":",
-        );
-        number(self.blocks - 1, out);
-        out.put_slice(b",\"delta\":{\"type\":\"");
-        out.put_slice(kind);
-        string(text, out);
-        out.put_slice(b"}}\n\n");
+    fn open_prose(&mut self, kind: Prose, text: &str, out: &mut BytesMut) {
+        self.end_block(out);
+        let (block, delta) = match kind {
+            Prose::Thinking => (
+                "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}",
+                "\"thinking_delta\",\"thinking\"",
+            ),
+            Prose::Text => (
+                "{\"type\":\"text\",\"text\":\"\"}",
+                "\"text_delta\",\"text\"",
+            ),
+        };
+        self.start_block(delta, out);
+        out.extend_from_slice(block.as_bytes());
+        out.extend_from_slice(b"}\n\n");
+        self.open = Some(match kind {
+            Prose::Thinking => Open::Thinking(self.seal.is_some().then(|| text.to_owned())),
+            Prose::Text => Open::Text,
+        });
     }
 
-    /// Closes the open block.
-    fn shut(&mut self, out: &mut BytesMut) {
-        match self.open {
-            Open::Nothing => return,
-            Open::Thinking => {
-                let text = std::mem::take(&mut self.thinking);
-                let signature = self
-                    .seal
-                    .as_ref()
-                    .map_or_else(String::new, |seal| seal.close_text(&text));
-                self.delta(b"signature_delta\",\"signature\":", &signature, out);
+    fn open_call(&mut self, number: u32, id: &str, name: &str, out: &mut BytesMut) {
+        self.end_block(out);
+        self.start_block("\"input_json_delta\",\"partial_json\"", out);
+        out.extend_from_slice(b"{\"type\":\"tool_use\",\"id\":");
+        json(out, id);
+        out.extend_from_slice(b",\"name\":");
+        json(out, name);
+        out.extend_from_slice(b",\"input\":{}}}\n\n");
+        self.open = Some(Open::Call(number, Arguments::default()));
+    }
+
+    /// Writes the start of a block up to its content, and sets the lead of its pieces.
+    fn start_block(&mut self, delta: &str, out: &mut BytesMut) {
+        let index = self.next;
+        self.next += 1;
+        self.lead.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(
+            self.lead,
+            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":{index},\
+             \"delta\":{{\"type\":{delta}:"
+        );
+        let _ = write!(
+            out,
+            "event: content_block_start\ndata: {{\"type\":\"content_block_start\",\"index\":{index},\
+             \"content_block\":"
+        );
+    }
+
+    fn piece(&self, text: &str, out: &mut BytesMut) {
+        out.reserve(self.lead.len() + text.len() + 8);
+        out.extend_from_slice(self.lead.as_bytes());
+        json(out, text);
+        out.extend_from_slice(b"}}\n\n");
+    }
+
+    fn end_block(&mut self, out: &mut BytesMut) {
+        let Some(open) = self.open.take() else { return };
+        let index = self.next.saturating_sub(1);
+        match open {
+            Open::Thinking(kept) => {
+                let signature = match (&self.seal, kept) {
+                    (Some(seal), Some(text)) => seal(&text),
+                    _ => String::new(),
+                };
+                let _ = write!(
+                    out,
+                    "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\
+                     \"index\":{index},\"delta\":{{\"type\":\"signature_delta\",\"signature\":"
+                );
+                json(out, &signature);
+                out.extend_from_slice(b"}}\n\n");
             }
             Open::Text => {}
-            Open::Call => self.current += 1,
+            Open::Call(_, arguments) => {
+                if let Some(rest) = arguments.end() {
+                    self.piece(rest.get(), out);
+                }
+            }
         }
-        self.open = Open::Nothing;
-        out.put_slice(
-            b"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":",
+        let _ = write!(
+            out,
+            "event: content_block_stop\ndata: {{\"type\":\"content_block_stop\",\"index\":{index}}}\n\n"
         );
-        number(self.blocks - 1, out);
-        out.put_slice(b"}\n\n");
     }
 
-    fn open_call(&mut self, out: &mut BytesMut) {
-        let call = &mut self.calls[self.current];
-        let mut block = BytesMut::from(&b"{\"type\":\"tool_use\",\"id\":"[..]);
-        string(&call.id, &mut block);
-        block.put_slice(b",\"name\":");
-        string(&call.name, &mut block);
-        block.put_slice(b",\"input\":{}}");
-        let early = std::mem::take(&mut call.arguments);
-        self.open(Open::Call, &block, out);
-        if !early.is_empty() {
-            self.delta(b"input_json_delta\",\"partial_json\":", &early, out);
+    fn call(&mut self, number: u32, id: &str, name: &str, out: &mut BytesMut) {
+        // A call announced twice is one call.
+        if number >= MOST_CALLS || self.calls.contains(&number) {
+            return;
+        }
+        self.begin(out);
+        self.calls.push(number);
+        if self.mid_call() {
+            self.waiting.push_back(Waiting::Call {
+                number,
+                id: id.to_owned(),
+                name: name.to_owned(),
+                arguments: String::new(),
+            });
+        } else {
+            self.open_call(number, id, name, out);
         }
     }
 
-    /// Opens and fills the blocks of calls that waited for the one before them.
+    fn arguments(&mut self, number: u32, piece: &str, out: &mut BytesMut) {
+        if matches!(&self.open, Some(Open::Call(open, _)) if *open == number) {
+            self.fill(piece, out);
+            self.catch_up(out);
+            return;
+        }
+        let waiting = self.waiting.iter_mut().find_map(|waiting| match waiting {
+            Waiting::Call {
+                number: waits,
+                arguments,
+                ..
+            } if *waits == number => Some(arguments),
+            _ => None,
+        });
+        if let Some(arguments) = waiting {
+            arguments.push_str(piece);
+        }
+    }
+
+    /// Adds to the open call what can be told of its arguments.
+    fn fill(&mut self, piece: &str, out: &mut BytesMut) {
+        if let Some(Open::Call(_, arguments)) = &mut self.open {
+            let tellable = arguments.take(piece);
+            if !tellable.is_empty() {
+                self.piece(tellable, out);
+            }
+        }
+    }
+
+    /// Tells what waited, as far as the open call lets it.
     fn catch_up(&mut self, out: &mut BytesMut) {
-        if self.open == Open::Call {
-            self.shut(out);
-        }
-        while self.calls.get(self.current).is_some_and(|call| call.known) {
-            self.open_call(out);
-            self.shut(out);
+        while !self.mid_call()
+            && let Some(waiting) = self.waiting.pop_front()
+        {
+            self.tell(waiting, out);
         }
     }
 
-    fn waiting(&mut self, index: u32) -> Option<(usize, &mut Waiting)> {
-        let index = usize::try_from(index)
-            .ok()
-            .filter(|index| *index < MOST_CALLS)?;
-        if index >= self.calls.len() {
-            self.calls.resize_with(index + 1, Waiting::default);
+    fn tell(&mut self, waiting: Waiting, out: &mut BytesMut) {
+        let (kind, text) = match waiting {
+            Waiting::Thinking(text) => (Prose::Thinking, text),
+            Waiting::Text(text) => (Prose::Text, text),
+            Waiting::Call {
+                number,
+                id,
+                name,
+                arguments,
+            } => {
+                self.open_call(number, &id, &name, out);
+                self.fill(&arguments, out);
+                return;
+            }
+        };
+        self.open_prose(kind, &text, out);
+        self.piece(&text, out);
+    }
+
+    /// The host says no more: all that waits is told, and the last block ends.
+    fn end_blocks(&mut self, out: &mut BytesMut) {
+        while let Some(waiting) = self.waiting.pop_front() {
+            self.tell(waiting, out);
         }
-        Some((index, &mut self.calls[index]))
+        self.end_block(out);
     }
 }
 
 impl Speaker for Talk {
-    fn say(&mut self, event: Event<'_>, out: &mut BytesMut) {
-        match event {
+    fn say(&mut self, heard: Event<'_>, out: &mut BytesMut) {
+        if self.ended {
+            return;
+        }
+        match heard {
             Event::Begin { .. } => self.begin(out),
-            Event::Reasoning { choice: 0, text } => {
-                if self.open != Open::Thinking {
-                    self.open(
-                        Open::Thinking,
-                        b"{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}",
-                        out,
-                    );
-                }
-                if self.seal.is_some() {
-                    self.thinking.push_str(text);
-                }
-                self.delta(b"thinking_delta\",\"thinking\":", text, out);
-            }
-            Event::Text { choice: 0, text } => {
-                if self.open != Open::Text {
-                    self.open(Open::Text, b"{\"type\":\"text\",\"text\":\"\"}", out);
-                }
-                self.delta(b"text_delta\",\"text\":", text, out);
-            }
+            Event::Reasoning { choice: 0, text } => self.prose(Prose::Thinking, text, out),
+            Event::Text { choice: 0, text } => self.prose(Prose::Text, text, out),
             Event::Call {
                 choice: 0,
                 index,
                 id,
                 name,
-            } => {
-                let Some((index, call)) = self.waiting(index) else {
-                    return;
-                };
-                call.id = id.to_owned();
-                call.name = name.to_owned();
-                call.known = true;
-                if index == self.current && self.open != Open::Call {
-                    self.open_call(out);
-                }
-            }
+            } => self.call(index, id, name, out),
             Event::Arguments {
                 choice: 0,
                 index,
                 piece,
-            } => {
-                let is_open = self.open == Open::Call && usize::try_from(index) == Ok(self.current);
-                if is_open {
-                    self.delta(b"input_json_delta\",\"partial_json\":", piece, out);
-                } else if let Some((_, call)) = self.waiting(index) {
-                    call.arguments.push_str(piece);
-                }
+            } => self.arguments(index, piece, out),
+            Event::Finish { choice: 0, reason } => {
+                self.begin(out);
+                self.end_blocks(out);
+                self.finish = Some(reason);
             }
-            Event::Finish { choice: 0, reason } => self.finish = Some(reason),
-            Event::Usage(counts) => self.usage = counts,
+            Event::Usage(usage) => self.usage = usage,
             Event::Alive => {
                 self.begin(out);
-                out.put_slice(b"event: ping\ndata: {\"type\":\"ping\"}\n\n");
+                out.extend_from_slice(b"event: ping\ndata: {\"type\":\"ping\"}\n\n");
             }
-            // Messages has one answer, and no log probabilities.
+            // Other choices, and log probabilities: the dialect has neither.
             _ => {}
         }
     }
 
     fn close(&mut self, out: &mut BytesMut) {
+        if self.ended {
+            return;
+        }
+        if self.finish == Some(Finish::HostGaveUp) {
+            let why = "the host gave up before the answer was complete; send the request again";
+            self.fail(&Refusal::new(Code::HostFailed, why), out);
+            return;
+        }
         self.begin(out);
-        self.catch_up(out);
-        self.shut(out);
-        out.put_slice(b"event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"");
-        out.put_slice(stop_reason(self.finish, !self.calls.is_empty()).as_bytes());
-        out.put_slice(b"\",\"stop_sequence\":null},\"usage\":");
-        usage(&self.usage, out);
-        out.put_slice(b"}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
+        self.end_blocks(out);
+        self.ended = true;
+        #[derive(Serialize)]
+        struct Delta<'a> {
+            r#type: &'static str,
+            delta: Stop<'a>,
+            usage: Told,
+        }
+        #[derive(Serialize)]
+        struct Stop<'a> {
+            stop_reason: &'static str,
+            stop_sequence: Option<&'a str>,
+        }
+        let stop_reason = stop_reason(self.finish, !self.calls.is_empty());
+        event(
+            out,
+            "message_delta",
+            &Delta {
+                r#type: "message_delta",
+                delta: Stop {
+                    stop_reason,
+                    stop_sequence: self
+                        .only_stop
+                        .as_deref()
+                        .filter(|_| stop_reason == "stop_sequence"),
+                },
+                usage: Told::from(self.usage),
+            },
+        );
+        out.extend_from_slice(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }
 
     fn fail(&mut self, refusal: &Refusal, out: &mut BytesMut) {
-        out.put_slice(&stream_error(refusal));
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        out.extend_from_slice(b"event: error\ndata: ");
+        out.extend_from_slice(&error_body(refusal));
+        out.extend_from_slice(b"\n\n");
     }
+}
+
+/// Each event has its `event:` line: the official clients skip those without.
+fn event(out: &mut BytesMut, name: &str, data: &impl Serialize) {
+    let _ = write!(out, "event: {name}\ndata: ");
+    json(out, data);
+    out.extend_from_slice(b"\n\n");
+}
+
+fn json(out: &mut BytesMut, value: &(impl Serialize + ?Sized)) {
+    serde_json::to_writer(out.writer(), value).expect("memory takes what strings and numbers are");
 }
