@@ -30,7 +30,10 @@ pub fn openai_chat(data: &[u8]) {
     };
     passes(&request, conversation.as_ref());
     if let Some(conversation) = conversation {
-        assert!(sound(&conversation.turns), "ids are made where they are missing");
+        assert!(
+            sound(&conversation.turns),
+            "ids are made where they are missing"
+        );
         written(&request, &conversation);
     }
 }
@@ -73,7 +76,9 @@ pub fn openai_responses(data: &[u8]) {
         let stored = responses::stored(
             &request,
             &conversation,
-            "01939b6e-7a00-7000-8000-000000000000".parse().expect("an id"),
+            "01939b6e-7a00-7000-8000-000000000000"
+                .parse()
+                .expect("an id"),
             &Reply::default(),
         );
         let items = responses::input_items(&stored, &responses::Listing::default());
@@ -93,7 +98,10 @@ pub fn anthropic(data: &[u8]) {
             Turn::System(parts) | Turn::User(parts) | Turn::Result { parts, .. } => shows(parts),
             Turn::Assistant(_) => false,
         });
-        assert!(request.needs.images || !images, "a picture that routing missed");
+        assert!(
+            request.needs.images || !images,
+            "a picture that routing missed"
+        );
         written(&request, &conversation);
     }
 }
@@ -302,7 +310,14 @@ fn passes(request: &Request, conversation: Option<&Conversation>) {
             members(&sent.body);
             assert_eq!(body["model"], "host/model");
             assert_eq!(body["messages"], theirs["messages"]);
-            for field in ["tools", "response_format", "temperature", "stop", "n", "seed"] {
+            for field in [
+                "tools",
+                "response_format",
+                "temperature",
+                "stop",
+                "n",
+                "seed",
+            ] {
                 assert_eq!(body.get(field), theirs.get(field), "{field}");
             }
             if request.stream && !quirks.no_stream_options {
@@ -341,7 +356,11 @@ fn converse(body: &Value) {
     let mut tools: BTreeSet<&str> = BTreeSet::new();
     let messages = body["messages"].as_array().expect("messages");
     for (at, message) in messages.iter().enumerate() {
-        assert_eq!(message["role"], ["user", "assistant"][at % 2], "they alternate");
+        assert_eq!(
+            message["role"],
+            ["user", "assistant"][at % 2],
+            "they alternate"
+        );
         let content = message["content"].as_array().expect("content");
         assert!(!content.is_empty());
         let mut calls = BTreeSet::new();
@@ -361,7 +380,11 @@ fn converse(body: &Value) {
                     "toolResult" => {
                         assert!(at % 2 == 0 && fits(&value["toolUseId"]));
                         assert!(called.contains(value["toolUseId"].as_str().expect("an id")));
-                        assert!(value["content"].as_array().is_some_and(|all| !all.is_empty()));
+                        assert!(
+                            value["content"]
+                                .as_array()
+                                .is_some_and(|all| !all.is_empty())
+                        );
                     }
                     "reasoningContent" => assert!(speaks(&value["reasoningText"]["text"])),
                     other => panic!("a block of {other}"),
@@ -371,7 +394,10 @@ fn converse(body: &Value) {
         called = calls;
     }
     let offered = body["toolConfig"]["tools"].as_array().unwrap_or(&none);
-    assert!(tools.is_empty() || !offered.is_empty(), "calls and no tools");
+    assert!(
+        tools.is_empty() || !offered.is_empty(),
+        "calls and no tools"
+    );
     for tool in offered {
         assert!(fits(&tool["toolSpec"]["name"]));
         assert!(tool["toolSpec"]["inputSchema"]["json"].is_object());

@@ -23,7 +23,11 @@ pub const TARGETS: [(&str, Target, Shape); 8] = [
     ("sse", streams::sse, Shape::Events),
     ("eventstream", streams::eventstream, Shape::Frames),
     ("openai_chat", bodies::openai_chat, Shape::Json),
-    ("openai_completions", bodies::openai_completions, Shape::Json),
+    (
+        "openai_completions",
+        bodies::openai_completions,
+        Shape::Json,
+    ),
     ("openai_responses", bodies::openai_responses, Shape::Json),
     ("anthropic", bodies::anthropic, Shape::Json),
     ("sealed", sealing::sealed, Shape::Bytes),

@@ -61,12 +61,7 @@ const WORDS: [&str; 40] = [
 ];
 
 /// A change of `input`; `others` lend their parts.
-pub fn mutated(
-    chances: &mut Chances,
-    shape: Shape,
-    input: &[u8],
-    others: &[Vec<u8>],
-) -> Vec<u8> {
+pub fn mutated(chances: &mut Chances, shape: Shape, input: &[u8], others: &[Vec<u8>]) -> Vec<u8> {
     let mut data = input.to_vec();
     for _ in 0..=chances.below(4) {
         let formed = match shape {
@@ -114,7 +109,8 @@ fn changed_bytes(chances: &mut Chances, data: &[u8], others: &[Vec<u8>]) -> Vec<
         6 => {
             // Another number in place of one that stands there.
             if let Some(digit) = data[at..].iter().position(u8::is_ascii_digit) {
-                let number = chances.one_of(&["0", "1", "-1", "16777217", "2.5", "99999999999999999999"]);
+                let number =
+                    chances.one_of(&["0", "1", "-1", "16777217", "2.5", "99999999999999999999"]);
                 data.splice(at + digit..at + digit + 1, number.bytes());
             }
         }
@@ -362,7 +358,12 @@ pub fn messages(mut data: &[u8]) -> Vec<Message> {
     let mut messages = Vec::new();
     while let Some(lengths) = data.get(..8) {
         let number = |at: usize| {
-            let bytes = [lengths[at], lengths[at + 1], lengths[at + 2], lengths[at + 3]];
+            let bytes = [
+                lengths[at],
+                lengths[at + 1],
+                lengths[at + 2],
+                lengths[at + 3],
+            ];
             usize::try_from(u32::from_be_bytes(bytes)).unwrap_or(usize::MAX)
         };
         let (total, headers) = (number(0), number(4));

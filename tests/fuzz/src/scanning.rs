@@ -57,9 +57,15 @@ pub fn scan(data: &[u8]) {
         (Ok(_), Err(error)) => {
             let why = error.to_string();
             assert!(
-                ["control character", "escape", "surrogate", "unicode", "out of range"]
-                    .iter()
-                    .any(|left| why.contains(left)),
+                [
+                    "control character",
+                    "escape",
+                    "surrogate",
+                    "unicode",
+                    "out of range"
+                ]
+                .iter()
+                .any(|left| why.contains(left)),
                 "no JSON, and accepted: {why}"
             );
         }

@@ -33,7 +33,10 @@ pub fn sealed(data: &[u8]) {
     assert!(carried.bytes().all(|byte| byte.is_ascii_graphic()));
     assert!(carried.len() <= 64 + text.len() * 4 / 3 + 4);
     assert_eq!(seal().open(&ours, &carried).as_deref(), Some(&*text));
-    assert_eq!(seal().open(&OrganisationName::from("other"), &carried), None);
+    assert_eq!(
+        seal().open(&OrganisationName::from("other"), &carried),
+        None
+    );
 
     let mut chances = Chances::of(data);
     let at = chances.below(carried.len());

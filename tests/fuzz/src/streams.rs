@@ -114,7 +114,10 @@ pub fn sse(data: &[u8]) {
 
     let plain = openai::plain(data);
     if let Some(reply) = openai::heard(data) {
-        assert!(!matches!(plain, openai::Plain::Truncated | openai::Plain::Error(_)));
+        assert!(!matches!(
+            plain,
+            openai::Plain::Truncated | openai::Plain::Error(_)
+        ));
         telling::every_surface_whole(&reply);
     }
     assert!(openai::error_message(data).len() <= 4 * 600);
@@ -219,7 +222,10 @@ fn promises(events: &[Heard], report: &Report, bytes: usize) {
             }
             Heard::Finish(_, reason) => {
                 known.finished = true;
-                finish = Some(*reason);
+                // That the host gave up on one choice stands.
+                finish = finish
+                    .filter(|reason| *reason == Finish::HostGaveUp)
+                    .or(Some(*reason));
             }
             _ => {}
         }
@@ -278,14 +284,19 @@ fn looked_at(data: &[u8], splits: &[Vec<usize>], heard: &Report) {
     }
 }
 
-/// Google's arrays around events, which pass as they are.
+/// Google's arrays around events, and halves of characters where a key stands: they pass as they are.
 fn wrapped(data: &[u8]) -> bool {
-    data.split(|byte| matches!(byte, b'\n' | b'\r'))
-        .map(|line| line.trim_ascii())
-        .any(|line| {
-            let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
-            line.strip_prefix(b"data:")
-                .map(<[u8]>::trim_ascii)
-                .is_some_and(|data| data.starts_with(b"[") && data != b"[DONE]")
-        })
+    let halves = data
+        .windows(3)
+        .any(|three| three.eq_ignore_ascii_case(b"\\ud"));
+    halves
+        || data
+            .split(|byte| matches!(byte, b'\n' | b'\r'))
+            .map(|line| line.trim_ascii())
+            .any(|line| {
+                let line = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(line);
+                line.strip_prefix(b"data:")
+                    .map(<[u8]>::trim_ascii)
+                    .is_some_and(|data| data.starts_with(b"[") && data != b"[DONE]")
+            })
 }

@@ -45,16 +45,12 @@ fn questions() -> &'static Questions {
             }
         }
         let chat = |body| asked(body, openai_chat::read, openai_chat::conversation);
-        let responses = |body| {
-            asked(
-                body,
-                openai_responses::read,
-                openai_responses::conversation,
-            )
-        };
+        let responses = |body| asked(body, openai_responses::read, openai_responses::conversation);
         Questions {
             chat: vec![
-                chat(include_str!("../corpus/openai_chat/opencode-with-tools.json")),
+                chat(include_str!(
+                    "../corpus/openai_chat/opencode-with-tools.json"
+                )),
                 chat(include_str!("../corpus/openai_chat/question.json")),
             ],
             completions: asked(
@@ -125,7 +121,9 @@ pub fn every_surface_whole(reply: &Reply) {
         let body = openai_chat::whole(&asked.request, &asked.conversation, id(), reply);
         let body = object(&body);
         for choice in list(&body["choices"]) {
-            assert!(choice["message"]["role"] == "assistant" && choice["finish_reason"].is_string());
+            assert!(
+                choice["message"]["role"] == "assistant" && choice["finish_reason"].is_string()
+            );
         }
     }
     let asked = &questions.completions;
@@ -418,7 +416,11 @@ fn messages(stream: &[u8], failed: bool) {
     for (at, frame) in frames.iter().enumerate() {
         let event = object(frame.data.as_bytes());
         let kind = text(&event, "type");
-        assert_eq!(frame.event, Some(kind), "clients skip events without their line");
+        assert_eq!(
+            frame.event,
+            Some(kind),
+            "clients skip events without their line"
+        );
         assert_eq!(at == 0, kind == "message_start");
         match kind {
             "message_start" | "ping" => {}
