@@ -213,8 +213,10 @@ impl House {
             self.rooms.clone(),
             self.store.clone(),
         ));
+        let purging = tokio::spawn(purge_history(self.rooms.clone()));
         server::serve(self.listener, router, &self.settings.limits, stop).await;
         following.abort();
+        purging.abort();
         let ledger = self.rooms.ledger.clone();
         if let Err(behind) = ledger.drain(self.settings.limits.shutdown_time).await {
             warn!("{behind}");
@@ -244,6 +246,19 @@ async fn first_key(keys: &Keys, clock: Clock) -> Result<Option<Minted>, ServeErr
         )
         .await?;
     Ok(Some(minted))
+}
+
+/// How often what has had its time is dropped from the history.
+const PURGE_EVERY: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Drops stored conversations that have had their time.
+async fn purge_history(rooms: Arc<Rooms>) {
+    loop {
+        tokio::time::sleep(PURGE_EVERY).await;
+        if let Err(error) = rooms.history.purge(rooms.clock.now()).await {
+            warn!(%error, "what has had its time could not be dropped from the history; trying again later");
+        }
+    }
 }
 
 /// Records each catalog version in the ledger's database, and takes up changed files.
