@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scan::Member;
+use super::scan::{Member, Seen};
 use super::{Frames, Tokens};
 
 /// What a caller asks, whatever the dialect.
@@ -74,6 +74,8 @@ pub struct Spans {
     pub prompt_bytes: usize,
     /// All top-level members, in order, for wires that take some out.
     pub members: Vec<Member>,
+    /// What a scan saw below them.
+    pub seen: Seen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -42,6 +42,23 @@ pub struct Object {
     pub members: Vec<Member>,
     /// A key `image_url`, or a `"type"` of that name, stands somewhere below the top level.
     pub has_image: bool,
+    pub seen: Seen,
+}
+
+/// Words below the top level that decide whether a body in the chat dialect can pass to a host as it
+/// is. They are whole keys or whole strings: what stands within a text is none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// How often there is a key `tool_calls`.
+    pub tool_calls: u32,
+    /// How often there is a key `reasoning_content` or `reasoning`.
+    pub reasoning: u32,
+    /// A key `prefix`.
+    pub prefix: bool,
+    /// A string `developer`.
+    pub developer: bool,
+    /// A string `tool`.
+    pub tool: bool,
 }
 
 /// Walks the whole object and returns its members in order.
@@ -69,7 +86,7 @@ pub fn object(frames: &Frames) -> Result<Object, Malformed> {
             cursor.expect(b':')?;
             cursor.skip_space();
             let start = cursor.position();
-            cursor.value(&mut found.has_image)?;
+            cursor.value(&mut found)?;
             let value = start..cursor.position();
             found.members.push(Member { key, value });
             cursor.skip_space();
@@ -191,7 +208,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Any value, nested ones too, without recursion.
-    fn value(&mut self, has_image: &mut bool) -> Result<(), Malformed> {
+    fn value(&mut self, found: &mut Object) -> Result<(), Malformed> {
         // One bit a level: whether it is an object.
         let mut levels: [bool; DEPTH_LIMIT] = [false; DEPTH_LIMIT];
         let mut depth = 0;
@@ -213,13 +230,18 @@ impl<'a> Cursor<'a> {
                         depth -= 1;
                     } else {
                         if open == b'{' {
-                            self.key(has_image)?;
+                            self.key(found)?;
                         }
                         continue;
                     }
                 }
                 b'"' => {
-                    self.string()?;
+                    let text = self.string()?;
+                    match text.len() {
+                        6 => found.seen.tool |= self.is(text, b"\"tool\""),
+                        11 => found.seen.developer |= self.is(text, b"\"developer\""),
+                        _ => {}
+                    }
                 }
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
@@ -238,7 +260,7 @@ impl<'a> Cursor<'a> {
                     b',' => {
                         self.skip_space();
                         if in_object {
-                            self.key(has_image)?;
+                            self.key(found)?;
                         }
                         break;
                     }
@@ -250,14 +272,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn key(&mut self, has_image: &mut bool) -> Result<(), Malformed> {
-        const IMAGE: &[u8] = b"\"image_url\"";
+    fn key(&mut self, found: &mut Object) -> Result<(), Malformed> {
         let key = self.string()?;
-        if key.len() == IMAGE.len() && &*self.frames.slice(key) == IMAGE {
-            *has_image = true;
+        match key.len() {
+            8 => found.seen.prefix |= self.is(key, b"\"prefix\""),
+            11 if self.is(key.clone(), b"\"image_url\"") => found.has_image = true,
+            11 => found.seen.reasoning += u32::from(self.is(key, b"\"reasoning\"")),
+            12 => found.seen.tool_calls += u32::from(self.is(key, b"\"tool_calls\"")),
+            19 => found.seen.reasoning += u32::from(self.is(key, b"\"reasoning_content\"")),
+            _ => {}
         }
         self.skip_space();
         self.expect(b':')
+    }
+
+    fn is(&self, range: Range<usize>, word: &[u8]) -> bool {
+        &*self.frames.slice(range) == word
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), Malformed> {
@@ -390,6 +420,25 @@ mod tests {
                     .expect("valid")
                     .has_image
             );
+        }
+    }
+
+    #[test]
+    fn words_are_seen_where_they_are_whole_keys_or_strings() {
+        let body = json!({"messages":[
+            {"role":"developer","content":"a \"tool\" with a \"prefix\":"},
+            {"role":"assistant","reasoning_content":"x","tool_calls":[],"reasoning":null},
+            {"role":"user","content":"reasoning_content"},
+        ]});
+        for every in [1, 7, 1000] {
+            let found = object(&frames(body.to_string().as_bytes(), every)).expect("valid");
+            let seen = Seen {
+                tool_calls: 1,
+                reasoning: 2,
+                developer: true,
+                ..Seen::default()
+            };
+            assert_eq!(found.seen, seen);
         }
     }
 
