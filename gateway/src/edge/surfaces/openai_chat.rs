@@ -77,6 +77,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         ));
     }
     reader.spans.members = object.members;
+    reader.spans.seen = object.seen;
     Ok(Request {
         model,
         stream: reader.stream,

@@ -98,7 +98,7 @@ impl Hearing {
 
     fn chunk(&mut self, chunk: Chunk<'_>, heard: &mut dyn FnMut(Event<'_>)) {
         if let Some(error) = chunk.error
-            && !matches!(error.get(), "null" | "false")
+            && !matches!(error.get(), "null" | "false" | "\"\"" | "{}")
         {
             self.report.error = Some(error_of(error));
             return;
@@ -143,7 +143,7 @@ impl Hearing {
             self.choices.resize_with(at + 1, Heard::default);
         }
         let known = &mut self.choices[at];
-        if let Some(delta) = &choice.delta {
+        if let Some(delta) = choice.delta.as_ref().or(choice.message.as_ref()) {
             let text = delta.reasoning();
             if !text.is_empty() {
                 self.report.reasoning_bytes += text.len() as u64;
@@ -183,7 +183,10 @@ impl Hearing {
         if known.calls.nameless() {
             self.report.error = Some("it called a tool without naming it".to_owned());
         }
-        self.report.finish = Some(reason);
+        // One choice that was given up spoils the answer, whatever the others say.
+        if self.report.finish != Some(Finish::HostGaveUp) {
+            self.report.finish = Some(reason);
+        }
         heard(Event::Finish {
             choice: index,
             reason,

@@ -17,30 +17,20 @@ use crate::catalog::{HistoryReasoning, Quirks, SchemaFallback, ThinkingControl, 
 use crate::chat::{Dialect, Edit, Effort, Frames, MaxField, Request};
 
 /// Whether the body can pass to such a host with edits of its top-level fields only. Where it
-/// cannot, the request must be read completely and written anew (`body`). Costs nothing where no
-/// quirk asks for it, and a search through the messages where one does.
+/// cannot, the request must be read completely and written anew (`body`). Judged by what reading
+/// the body has seen already; only JSON mode and fields that a host refuses cost a search.
 pub fn passes(request: &Request, quirks: &Quirks) -> bool {
     if request.original.dialect != Dialect::OpenaiChat {
         return false;
     }
     let needs = &request.needs;
+    let seen = &request.original.spans.seen;
     if needs.json_schema && quirks.json_schema_fallback == SchemaFallback::JsonObject
         || needs.logprobs && quirks.logprobs_count
+        || seen.tool && quirks.tool_content_string
+        || seen.developer && quirks.no_developer_role
+        || seen.prefix && quirks.prefix_base.is_some()
         || !takes_choice(request, quirks)
-    {
-        return false;
-    }
-    let messages = Messages(request);
-    if quirks.tool_content_string && messages.hold(b"\"tool\"")
-        || quirks.no_developer_role && messages.hold(b"\"developer\"")
-        || quirks.json_prompt && needs.json_object && !messages.mention_json()
-    {
-        return false;
-    }
-    if quirks
-        .strip_message_fields
-        .iter()
-        .any(|field| messages.hold(quoted(field).as_bytes()))
     {
         return false;
     }
@@ -48,14 +38,18 @@ pub fn passes(request: &Request, quirks: &Quirks) -> bool {
     if quirks.history_reasoning == HistoryReasoning::RequiredWithTools
         && needs.tools
         && request.effort != Effort::Off
+        && seen.reasoning < seen.tool_calls
     {
-        let called = messages.count(b"\"tool_calls\"");
-        if called > 0 {
-            let field = quoted(quirks.history_reasoning_field.as_str());
-            return messages.count(field.as_bytes()) >= called;
-        }
+        return false;
     }
-    true
+    let messages = Messages(request);
+    if needs.json_object && quirks.json_prompt && !messages.mention_json() {
+        return false;
+    }
+    !quirks
+        .strip_message_fields
+        .iter()
+        .any(|field| messages.hold(quoted(field).as_bytes()))
 }
 
 /// The caller's body with the host's model id, usage asked for, the output bound where it is ours
@@ -322,8 +316,7 @@ impl Messages<'_> {
                 let to = range.end.min(end);
                 look(&part[from - start..to - start]);
                 if to < range.end {
-                    // From within this frame, so that a word over many frames is seen once.
-                    let seam = to.saturating_sub(seam).max(from)..(to + seam).min(range.end);
+                    let seam = to.saturating_sub(seam).max(range.start)..(to + seam).min(range.end);
                     look(&frames.slice(seam));
                 }
             }
@@ -332,22 +325,19 @@ impl Messages<'_> {
     }
 
     fn hold(&self, word: &[u8]) -> bool {
-        self.count(word) > 0
-    }
-
-    fn count(&self, word: &[u8]) -> usize {
         let finder = memmem::Finder::new(word);
-        let mut count = 0;
-        // A seam is too short to hold a word that lies on one side of it only.
+        let mut found = false;
         self.each(word.len() - 1, |bytes| {
-            count += finder.find_iter(bytes).count();
+            found = found || finder.find(bytes).is_some();
         });
-        count
+        found
     }
 
     fn mention_json(&self) -> bool {
         let mut found = false;
-        self.each(3, |bytes| found |= mentions_json(bytes));
+        self.each(3, |bytes| {
+            found = found || mentions_json(bytes);
+        });
         found
     }
 }
