@@ -15,6 +15,7 @@ use crate::chat::{Call, Image, Part, Refusal, Said, Turn};
 const ATTRIBUTION: &str = "x-anthropic-billing-header:";
 
 #[derive(Deserialize)]
+#[serde(expecting = "a message: an object with a `role` and `content`")]
 pub(super) struct Message<'a> {
     role: Role,
     #[serde(borrow)]
@@ -64,6 +65,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
 
 /// Any block: which fields count follows from its type.
 #[derive(Deserialize)]
+#[serde(expecting = "a block: an object with a `type`")]
 pub(super) struct Block<'a> {
     r#type: String,
     text: Option<String>,
@@ -86,6 +88,7 @@ pub(super) struct Block<'a> {
 
 /// What a picture or a document is taken from.
 #[derive(Deserialize)]
+#[serde(expecting = "a source: an object with a `type`")]
 struct Source<'a> {
     r#type: String,
     media_type: Option<String>,
@@ -259,7 +262,17 @@ fn document(
         }
         ("content", _, Some(content)) => {
             parts.extend(heads.map(Part::Text));
-            add_content(content, &format!("{at}.source"), parts)?;
+            let at = format!("{at}.source");
+            if let Content::Blocks(blocks) = &content
+                && let Some(within) = blocks.iter().position(|block| block.r#type == "document")
+            {
+                let at = format!("{at}.content.{within}");
+                return Err(refused(
+                    &at,
+                    "a document holds texts and pictures, no documents",
+                ));
+            }
+            add_content(content, &at, parts)?;
         }
         (other, ..) => {
             return Err(refused(

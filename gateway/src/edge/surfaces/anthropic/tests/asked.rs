@@ -164,6 +164,14 @@ fn what_has_no_counterpart_is_refused_by_its_place_and_name() {
             "file",
         ),
         (
+            block(
+                json!({"type": "document", "source": {"type": "content", "content": [
+                {"type": "document", "source": {"type": "text", "data": "x"}}]}}),
+            ),
+            "messages.0.content.1.source.content.0",
+            "no documents",
+        ),
+        (
             block(json!({"type": "image", "source": {"type": "file", "file_id": "f"}})),
             "messages.0.content.1.source",
             "file",
@@ -201,7 +209,7 @@ fn what_has_no_counterpart_is_refused_by_its_place_and_name() {
             "messages.0.content.1",
             "text",
         ),
-        (user(json!(5)), "messages.0", "struct Block"),
+        (user(json!(5)), "messages.0", "an object with a `type`"),
         (
             json!([{"role": "tool", "content": "x"}]),
             "messages.0",

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::{Talk, whole};
 use super::{asked, golden};
 use crate::chat::{
-    Code, Conversation, Event, Finish, Refusal, Reply, Request, Speaker, Tokens, Usage,
+    Code, Conversation, Event, Finish, Refusal, Reply, Request, Speaker, Tokens, Turn, Usage,
 };
 use crate::id::RequestId;
 
@@ -431,6 +431,29 @@ proptest! {
         talk.close(&mut out);
         let told = accumulated(std::str::from_utf8(&out).expect("UTF-8"));
         prop_assert_eq!(told, plain(&events));
+    }
+
+    /// An answer that the caller brings back as history is what was said.
+    #[test]
+    fn an_answer_comes_back_as_it_was_said(events in answer()) {
+        let mut reply = Reply::default();
+        for event in &events {
+            reply.hear(event.event());
+        }
+        let said = reply.choices.into_iter().next().unwrap_or_default().said;
+        for content in [&accumulated(&stream(&events))["content"], &plain(&events)["content"]] {
+            let (_, conversation) = asked(&json!({"model": "m", "max_tokens": 1, "messages": [
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "content": content},
+                {"role": "user", "content": "go on"}]}));
+            let Turn::Assistant(again) = &conversation.turns[1] else {
+                panic!("a turn of the assistant");
+            };
+            let thought = said.reasoning.clone().filter(|text| !text.is_empty());
+            prop_assert_eq!(&again.reasoning, &thought);
+            prop_assert_eq!(&again.text, &said.text);
+            prop_assert_eq!(&again.calls, &said.calls);
+        }
     }
 
     /// Even what no host should say: calls out of nowhere, twice, cut, after the finish.
