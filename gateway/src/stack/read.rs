@@ -83,6 +83,15 @@ where
     }
 }
 
+/// The body of a request that asks no model, within the same limits.
+///
+/// # Errors
+/// `invalid_request` or `too_large`.
+pub async fn body(rooms: &Rooms, headers: &HeaderMap, body: Body) -> Result<Frames, Refusal> {
+    check_headers(headers, rooms.limits.body_bytes)?;
+    frames(body, rooms.limits.body_bytes, rooms.limits.read_timeout).await
+}
+
 /// What is known of the conversation beside the request.
 async fn earlier(
     rooms: &Rooms,
