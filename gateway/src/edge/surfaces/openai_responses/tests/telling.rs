@@ -311,6 +311,23 @@ fn an_agents_calls_are_told_by_the_names_that_it_gave() {
 }
 
 #[test]
+fn a_request_written_on_many_lines_is_repeated_on_one() {
+    let body: Value =
+        serde_json::from_str(include_str!("golden/codex.request.json")).expect("JSON");
+    let frames = Frames::from(Bytes::from(format!("{body:#}")));
+    let request = read(frames).expect("a request");
+    let conversation = conversation(&request).expect("a conversation");
+    let mut talk = Talk::new(&request, &conversation, id());
+    let mut out = BytesMut::new();
+    talk.close(&mut out);
+    let (sum, last) = added_up(std::str::from_utf8(&out).expect("text"));
+    assert_eq!(sum, last);
+    let mut offered = body["tools"].clone();
+    offered.as_array_mut().expect("tools").pop();
+    assert_eq!(last["tools"], offered);
+}
+
+#[test]
 fn an_answer_cut_short_is_incomplete_and_so_is_what_was_being_said() {
     let body = json!({"model": "m", "input": "hi", "store": false,
                       "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": true}]});
