@@ -138,6 +138,40 @@ pub struct Sampling {
 }
 
 impl Turn {
+    /// How much text it holds, bytes; a picture counts as it is written.
+    pub fn bytes(&self) -> usize {
+        let of = |parts: &[Part]| -> usize {
+            parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text(text) => text.len(),
+                    Part::Image(Image::Url(url)) => url.len(),
+                    Part::Image(Image::Inline { data, .. }) => data.len(),
+                })
+                .sum()
+        };
+        match self {
+            Turn::System(parts) | Turn::User(parts) | Turn::Result { parts, .. } => of(parts),
+            Turn::Assistant(said) => {
+                let calls: usize = said
+                    .calls
+                    .iter()
+                    .map(|call| call.name.len() + call.arguments.len())
+                    .sum();
+                said.text.len() + calls
+            }
+        }
+    }
+
+    pub fn has_image(&self) -> bool {
+        match self {
+            Turn::System(parts) | Turn::User(parts) | Turn::Result { parts, .. } => {
+                parts.iter().any(|part| matches!(part, Part::Image(_)))
+            }
+            Turn::Assistant(_) => false,
+        }
+    }
+
     pub fn user(text: impl Into<String>) -> Self {
         Turn::User(vec![Part::Text(text.into())])
     }

@@ -63,8 +63,13 @@ where
             let max_cost = max_cost(&arrival.headers)?;
             let frames = frames(arrival.body, limit, rooms.limits.read_timeout).await?;
             let named = named(&arrival.headers, &frames)?;
-            let request = arrival.surface.read(frames)?;
+            let mut request = arrival.surface.read(frames)?;
             let earlier = earlier(&rooms, &known.principal, &request, arrival.at).await?;
+            // What it follows is part of the prompt.
+            for turn in &earlier.turns {
+                request.original.spans.prompt_bytes += turn.bytes();
+                request.needs.images |= turn.has_image();
+            }
             inner
                 .call(Asked {
                     id: arrival.id,
