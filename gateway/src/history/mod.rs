@@ -8,6 +8,7 @@
 mod batches;
 mod cipher;
 mod files;
+mod purge;
 mod reasoning;
 mod repair;
 mod responses;
@@ -18,6 +19,7 @@ pub use batches::{
     Batch, BatchCounts, BatchUsage, Batches, Ending, Fault, Hold, LineResult, NewBatch, Status,
 };
 pub use files::{Arriving, FilePage, Files, Removal, StoredFile};
+pub use purge::purge_hourly;
 pub use reasoning::{Held, Reasoning, Restored};
 pub use repair::{ReasoningLost, Repaired, Rule, repair};
 pub use responses::{Responses, StoredResponse};
