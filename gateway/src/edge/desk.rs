@@ -114,6 +114,7 @@ impl From<HistoryError> for Refused {
             HistoryError::Store(_)
             | HistoryError::Randomness(_)
             | HistoryError::Unreadable { .. }
+            | HistoryError::BrokeOff(_)
             | HistoryError::NotHeld(_) => {
                 tracing::error!(%error, "files and batches");
                 Refusal::new(

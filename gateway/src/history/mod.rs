@@ -48,6 +48,8 @@ pub enum HistoryError {
     Unreadable { what: &'static str, id: String },
     #[error("file {0} is gone")]
     FileGone(String),
+    #[error("work on batch {0} broke off; it is tried again")]
+    BrokeOff(String),
     #[error("batch {0} is held by another gateway now")]
     NotHeld(String),
     #[error(

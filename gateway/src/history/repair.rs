@@ -346,10 +346,10 @@ mod tests {
             // What a caller gave is never replaced, and nothing else is touched.
             let mut bare = (turns.clone(), talk.turns.clone());
             for (before, after) in turns.iter().zip(&talk.turns) {
-                if let (Turn::Assistant(before), Turn::Assistant(after)) = (before, after) {
-                    if !lacks(before) {
-                        prop_assert!(after.reasoning == before.reasoning || after.reasoning.is_none());
-                    }
+                if let (Turn::Assistant(before), Turn::Assistant(after)) = (before, after)
+                    && !lacks(before)
+                {
+                    prop_assert!(after.reasoning == before.reasoning || after.reasoning.is_none());
                 }
             }
             strip(&mut bare.0);

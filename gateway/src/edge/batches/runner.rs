@@ -291,6 +291,7 @@ impl Runner {
                 Some(Ok(asked)) => asked?,
                 Some(Err(failed)) => {
                     warn!(batch = %batch.id, %failed, "a request of a batch broke off");
+                    return Err(HistoryError::BrokeOff(batch.id.clone()));
                 }
             }
         }
@@ -313,14 +314,14 @@ impl Runner {
         let mut wait = self.pace.first_wait;
         let mut tries = 1;
         let told = loop {
-            let asking = self.ask.ask(
-                batch.key,
-                &batch.endpoint,
-                headers.clone(),
-                line.body.clone(),
-            );
             // A request that breaks the gateway is a failed request, not a batch without an end.
-            let told = AssertUnwindSafe(asking).catch_unwind().await;
+            let told = AssertUnwindSafe(async {
+                let (headers, body) = (headers.clone(), line.body.clone());
+                self.ask
+                    .ask(batch.key, &batch.endpoint, headers, body)
+                    .await
+            });
+            let told = told.catch_unwind().await;
             let told = told.unwrap_or_else(|_| Told::broken());
             if !told.is_worth_another_try() || tries == self.pace.tries {
                 break told;

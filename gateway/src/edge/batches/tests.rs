@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use tower::ServiceExt;
 
 use super::*;
-use crate::access::{Pepper, Principal, Role};
+use crate::access::{Pepper, Principal};
 use crate::edge::desk::{Callers, files_and_batches};
 use crate::history::{Batches, Files};
 use crate::id::KeyId;
@@ -313,7 +313,7 @@ fn a_file_is_told_as_openai_tells_it_and_comes_back_as_it_was_sent() {
 #[tokio::test]
 async fn what_is_wrong_with_an_upload_or_a_batch_is_told() {
     let fresh = Fresh::sqlite().await;
-    let mut world = world(&fresh, &Hosts::that(|n, _| said(n)));
+    let world = world(&fresh, &Hosts::that(|n, _| said(n)));
     let id = world.upload("{}").await;
     let broken = Body::from("--XX\r\ncontent-disposition: form-data; name=\"file\"\r\n\r\ncut o");
     let ours = |change: Value| {
@@ -400,12 +400,11 @@ async fn what_is_wrong_with_an_upload_or_a_batch_is_told() {
     // What was refused half way leaves nothing behind.
     let listed = world.told("GET", "/v1/files", Body::empty()).await;
     assert_eq!(listed["data"].as_array().map(Vec::len), Some(1));
-    world.runner.settings.file_bytes = 3;
-    let (chunks,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM stored_file")
+    let (files,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM stored_file")
         .fetch_one(fresh.store.pool())
         .await
         .expect("a count");
-    assert_eq!(chunks, 1);
+    assert_eq!(files, 1);
 }
 
 #[test]
@@ -715,6 +714,54 @@ fn where_all_are_busy_a_request_is_made_again_and_one_that_breaks_the_gateway_fa
 }
 
 #[test]
+fn a_line_is_found_whole_wherever_pieces_of_the_file_are_cut_and_one_too_long_is_told() {
+    on_both(async |fresh: &Fresh| {
+        let hosts = Hosts::that(|n, _| said(n));
+        let mut world = world(fresh, &hosts);
+        world.runner.settings.line_bytes = 1_200_000;
+        // Lines across the ends of pieces of a mebibyte, and one that fills more than a piece.
+        let long = |n: u64, bytes: usize| {
+            let mut line: Value = serde_json::from_str(&line(n)).expect("JSON");
+            line["body"]["pad"] = json!("x".repeat(bytes));
+            line.to_string()
+        };
+        let content = [
+            long(1, 700_000),
+            long(2, 700_000),
+            long(3, 1_150_000),
+            line(4),
+        ];
+        let id = world.batch(&content.join("\n")).await;
+        work(&world.runner).await;
+        let batch = world.get(&id).await;
+        assert_eq!(
+            batch["request_counts"],
+            json!({"total": 4, "completed": 4, "failed": 0})
+        );
+        for content in [
+            [line(1), long(2, 1_300_000), line(3)].join("\n"),
+            [line(1), long(2, 3_000_000)].join("\n"),
+        ] {
+            let id = world.batch(&content).await;
+            work(&world.runner).await;
+            let fault = &world.get(&id).await["errors"]["data"][0];
+            assert_eq!(
+                (&fault["code"], &fault["line"]),
+                (&json!("line_too_long"), &json!(2))
+            );
+        }
+        world.runner.settings.lines = 2;
+        let id = world.batch(&lines(3)).await;
+        work(&world.runner).await;
+        let fault = &world.get(&id).await["errors"]["data"][0];
+        assert_eq!(
+            (&fault["code"], &fault["line"]),
+            (&json!("too_many_requests"), &json!(3))
+        );
+    });
+}
+
+#[test]
 fn a_gateway_that_stops_ends_what_is_in_flight_and_another_goes_on_at_once() {
     on_both(async |fresh: &Fresh| {
         let (tell, stop) = watch::channel(false);
@@ -754,14 +801,4 @@ fn a_gateway_that_stops_ends_what_is_in_flight_and_another_goes_on_at_once() {
                 .all(|(n, times)| *times == 1 || *n == 1)
         );
     });
-}
-
-#[test]
-fn roles_that_ask_no_models_have_no_batches() {
-    for role in Role::ALL {
-        assert_eq!(
-            role.may_ask_models(),
-            matches!(role, Role::App | Role::Admin)
-        );
-    }
 }
