@@ -51,6 +51,7 @@ impl Edge {
             surface,
             headers: parts.headers,
             body,
+            from_within: None,
         }
     }
 }
@@ -134,7 +135,7 @@ async fn count_tokens(State(edge): State<Arc<Edge>>, request: Request) -> Respon
     }
 }
 
-fn answered(id: RequestId, answer: Answer) -> Response {
+pub(super) fn answered(id: RequestId, answer: Answer) -> Response {
     let mut response = match answer.content {
         Content::Whole(body) => json_body(id, StatusCode::OK, body),
         Content::Stream(stream) => {

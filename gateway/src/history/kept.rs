@@ -150,14 +150,13 @@ impl History {
         self.responses.delete(organisation, id, now).await
     }
 
-    /// Drops what has had its time.
+    /// Drops what has had its time; how many answers that were.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn purge(&self, now: Timestamp) -> Result<(), HistoryError> {
+    pub async fn purge(&self, now: Timestamp) -> Result<u64, HistoryError> {
         self.reasoning.purge(now);
-        self.responses.purge(now).await?;
-        Ok(())
+        self.responses.purge(now).await
     }
 
     fn underway(&self, organisation: &OrganisationName, id: &str) -> Option<Arc<Stored>> {
