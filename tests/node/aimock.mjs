@@ -7,14 +7,15 @@ const text = (content) =>
   typeof content === "string" ? content : (content ?? []).map((part) => part.text ?? "").join("\n");
 
 // A value of a JSON schema.
-function sample(schema = {}) {
+function sample(schema = {}, root = schema) {
+  if (schema.$ref) return sample(root.$defs[schema.$ref.split("/").at(-1)], root);
   if (schema.enum) return schema.enum[0];
-  if (schema.anyOf) return sample(schema.anyOf[0]);
+  if (schema.anyOf) return sample(schema.anyOf[0], root);
   switch (Array.isArray(schema.type) ? schema.type[0] : schema.type) {
     case "object":
-      return Object.fromEntries(Object.entries(schema.properties ?? {}).map(([name, of]) => [name, sample(of)]));
+      return Object.fromEntries(Object.entries(schema.properties ?? {}).map(([name, of]) => [name, sample(of, root)]));
     case "array":
-      return [sample(schema.items)];
+      return [sample(schema.items, root)];
     case "integer":
     case "number":
       return 1;
