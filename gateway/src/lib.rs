@@ -19,6 +19,7 @@ pub mod settings;
 
 // Where it goes, how it gets there, and what is written down.
 pub mod backend;
+pub mod history;
 pub mod ledger;
 pub mod routing;
 

@@ -42,6 +42,8 @@ pub struct Settings {
     pub limits: Limits,
     pub account: Vec<Account>,
     pub dashboard: Dashboard,
+    pub history: HistorySettings,
+    pub batches: BatchSettings,
 }
 
 impl Default for Settings {
@@ -56,6 +58,8 @@ impl Default for Settings {
             limits: Limits::default(),
             account: Vec::new(),
             dashboard: Dashboard::default(),
+            history: HistorySettings::default(),
+            batches: BatchSettings::default(),
         }
     }
 }
@@ -124,6 +128,12 @@ pub struct Limits {
     pub drain_cost: Money,
     #[serde(deserialize_with = "duration")]
     pub drain_time: Duration,
+    /// How much of a stream is remembered while it runs, so that another host can go on when one
+    /// breaks off; longer ones end with an error instead.
+    pub resume_bytes: usize,
+    /// How much is kept of answers to requests with an `Idempotency-Key`, for a day; the oldest make
+    /// way first.
+    pub replay_bytes: usize,
     /// Output reserved, and asked for, when a key has a hard budget and the caller sets no bound.
     pub assumed_output: u64,
     /// How long running requests may take to end when the gateway is told to stop.
@@ -149,6 +159,8 @@ impl Default for Limits {
             retry_wait: Duration::from_secs(2),
             drain_cost: Money::from_picodollars(20_000_000_000),
             drain_time: Duration::from_secs(120),
+            resume_bytes: 4 << 20,
+            replay_bytes: 64 << 20,
             assumed_output: 32_768,
             shutdown_time: Duration::from_secs(60),
         }
@@ -167,6 +179,22 @@ pub struct Account {
     pub key_env: Option<String>,
     /// File with the credential, instead.
     pub key_file: Option<PathBuf>,
+    /// Where the credential is drawn from, if not found by itself.
+    pub credentials: Option<Credentials>,
+    /// A profile of AWS's shared files, instead of `AWS_PROFILE`.
+    pub profile: Option<String>,
+    /// An application at Microsoft Entra, instead of `AZURE_TENANT_ID` and `AZURE_CLIENT_ID`; the
+    /// key is its secret then.
+    pub tenant_id: Option<String>,
+    pub client_id: Option<String>,
+    /// The name of the service that requests to AWS are signed for; the catalog's if not given.
+    pub signing_name: Option<String>,
+    /// The scope of OAuth tokens; the catalog's if not given.
+    pub scope: Option<String>,
+    /// Names that the catalog's addresses leave blank.
+    pub project: Option<String>,
+    pub location: Option<String>,
+    pub resource: Option<String>,
     /// Instead of the catalog's address: deployments, projects, own servers, emulators.
     pub base_url: Option<url::Url>,
     /// Only these regions; all if empty.
@@ -175,6 +203,38 @@ pub struct Account {
     /// Certifications that need the operator's word, such as a signed BAA.
     #[serde(default)]
     pub confirm: Vec<Tag>,
+}
+
+impl Account {
+    /// An account with nothing said but its host.
+    pub fn at(host: HostName) -> Self {
+        Account {
+            host,
+            name: default_account(),
+            key_env: None,
+            key_file: None,
+            credentials: None,
+            profile: None,
+            tenant_id: None,
+            client_id: None,
+            signing_name: None,
+            scope: None,
+            project: None,
+            location: None,
+            resource: None,
+            base_url: None,
+            regions: Vec::new(),
+            confirm: Vec::new(),
+        }
+    }
+}
+
+/// Sources of credentials that are used only where the operator says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credentials {
+    /// The cloud's metadata server, which speaks for the machine.
+    Metadata,
 }
 
 fn default_account() -> AccountName {
@@ -186,6 +246,74 @@ fn default_account() -> AccountName {
 pub struct Dashboard {
     /// The dashboard is reached by https (through a proxy): its cookie is marked `Secure`.
     pub https: bool,
+}
+
+/// What is kept of conversations, where and for how long. All of it is sealed under the pepper.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HistorySettings {
+    /// Memory for thinking that callers may fail to give back.
+    pub reasoning_bytes: usize,
+    /// The most of that for one organisation, percent.
+    pub reasoning_share: u8,
+    /// Longest thinking of one turn that is kept.
+    pub reasoning_item_bytes: usize,
+    #[serde(deserialize_with = "duration")]
+    pub reasoning_lifetime: Duration,
+    /// How long stored responses are kept.
+    #[serde(deserialize_with = "duration")]
+    pub responses_lifetime: Duration,
+    /// Largest stored response: its turns and its body together.
+    pub response_bytes: usize,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        HistorySettings {
+            reasoning_bytes: 256 << 20,
+            reasoning_share: 50,
+            reasoning_item_bytes: 2 << 20,
+            reasoning_lifetime: Duration::from_secs(24 * 3600),
+            responses_lifetime: Duration::from_secs(30 * 24 * 3600),
+            response_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Files and batches.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BatchSettings {
+    /// Largest file.
+    pub file_bytes: u64,
+    /// The most that one organisation's files may take together.
+    pub organisation_bytes: u64,
+    /// How long a file is kept where its owner does not say.
+    #[serde(deserialize_with = "duration")]
+    pub file_lifetime: Duration,
+    /// Most requests of one batch, and the largest of them.
+    pub lines: u32,
+    pub line_bytes: usize,
+    /// Batches of one organisation that are not done yet.
+    pub open: u32,
+    /// Batches that one gateway works on at once, and requests of each in flight.
+    pub running: usize,
+    pub in_flight: usize,
+}
+
+impl Default for BatchSettings {
+    fn default() -> Self {
+        BatchSettings {
+            file_bytes: 200 << 20,
+            organisation_bytes: 10 << 30,
+            file_lifetime: Duration::from_secs(30 * 24 * 3600),
+            lines: 50_000,
+            line_bytes: 8 << 20,
+            open: 100,
+            running: 4,
+            in_flight: 16,
+        }
+    }
 }
 
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -102,7 +102,7 @@ impl Keys {
         Keys { store, pepper }
     }
 
-    pub(super) fn pepper(&self) -> &Pepper {
+    pub fn pepper(&self) -> &Pepper {
         &self.pepper
     }
 

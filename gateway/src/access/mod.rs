@@ -8,4 +8,4 @@ mod secret;
 pub use directory::{Caller, Directory, Find};
 pub use keys::{AccessError, KeyRow, Keys, Minted, NewKey};
 pub use principal::{Budget, Period, Principal, Role};
-pub use secret::{Pepper, Secret};
+pub use secret::{Pepper, Secret, Tenant, Tenants};

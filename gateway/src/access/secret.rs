@@ -12,6 +12,7 @@ use std::path::Path;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::AccessError;
+use crate::id::OrganisationName;
 
 const PREFIX: &str = "tg_";
 /// 62^43 is just above 2^256.
@@ -131,8 +132,44 @@ impl Pepper {
             .map(|hash| Pepper(*hash.as_bytes()))
     }
 
+    /// A key for another purpose, which tells nothing of the pepper or of other purposes' keys.
+    /// Gateways with the same pepper derive the same.
+    pub fn derive(&self, purpose: &'static str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.0)
+    }
+
     pub(super) fn digest(&self, presented: &str) -> Digest {
         *blake3::keyed_hash(&self.0, presented.as_bytes()).as_bytes()
+    }
+}
+
+/// Names tenants to hosts: the same name for the same organisation always, and none that can be
+/// guessed back without the pepper.
+#[derive(Clone, Debug)]
+pub struct Tenants(Pepper);
+
+/// 32 hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub struct Tenant(blake3::Hash);
+
+impl Tenants {
+    pub fn new(pepper: &Pepper) -> Self {
+        Tenants(Pepper(
+            pepper.derive("tollgate 2026-11 tenant names at hosts"),
+        ))
+    }
+
+    pub fn of(&self, organisation: &OrganisationName) -> Tenant {
+        Tenant(blake3::keyed_hash(
+            &self.0.0,
+            organisation.as_str().as_bytes(),
+        ))
+    }
+}
+
+impl fmt::Display for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.to_hex()[..32])
     }
 }
 

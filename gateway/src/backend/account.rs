@@ -1,14 +1,17 @@
 //! What can be sent to: each host's offers in each region, through each account whose credential
 //! is at hand. Built from the catalog and the operator's accounts, anew when either changes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use arc_swap::ArcSwapOption;
 use url::Url;
 
+use super::auth::{Access, AuthError, Authority, what_to_set};
 use super::breaker::Breaker;
-use crate::catalog::{Auth, Catalog, Host, Offer};
+use super::wires;
+use crate::catalog::{Catalog, Endpoint, Host, NotFilled, Offer};
 use crate::id::{AccountName, BackendName, HostName, ModelName, RegionName, Tag};
 
 /// One place that requests can be sent to: host + account + region + model (and snapshot).
@@ -17,9 +20,10 @@ pub struct Backend {
     pub name: BackendName,
     pub account: AccountName,
     pub region: RegionName,
-    /// Where completions are asked for.
-    pub uri: http::Uri,
-    pub credential: Option<Credential>,
+    /// Where answers are asked for.
+    pub addresses: Addresses,
+    /// What opens it.
+    pub authority: Arc<Authority>,
     /// Certifications that the operator has confirmed for this account.
     pub confirmed: Vec<Tag>,
     pub state: Arc<State>,
@@ -42,16 +46,35 @@ impl Backend {
     }
 }
 
-/// A header that opens one host, and is sent to no other. Never printed.
-#[derive(Clone)]
-pub struct Credential {
-    pub header: HeaderName,
-    pub value: HeaderValue,
+/// Where a backend is asked, by what for.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub plain: http::Uri,
+    pub stream: http::Uri,
+    /// To go on from the middle of an answer.
+    pub continuation: http::Uri,
+    /// For completions of a bare prompt, where this offer has them.
+    pub completions: Option<http::Uri>,
 }
 
-impl std::fmt::Debug for Credential {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credential(..)")
+/// Which of a backend's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    Answers,
+    /// Where the host goes on from the middle of an answer.
+    Continuation,
+    /// Of a bare prompt.
+    Completions,
+}
+
+impl Addresses {
+    pub fn at(&self, address: Address, stream: bool) -> &http::Uri {
+        match (address, stream) {
+            (Address::Answers, false) => &self.plain,
+            (Address::Answers, true) => &self.stream,
+            (Address::Continuation, _) => &self.continuation,
+            (Address::Completions, _) => self.completions.as_ref().unwrap_or(&self.plain),
+        }
     }
 }
 
@@ -60,9 +83,24 @@ impl std::fmt::Debug for Credential {
 pub struct State {
     pub breaker: Breaker,
     in_flight: AtomicU32,
+    /// A drawn credential outlives a change of the catalog.
+    authority: ArcSwapOption<Authority>,
 }
 
 impl State {
+    fn authority(&self, anew: Authority) -> Arc<Authority> {
+        if let Some(known) = self
+            .authority
+            .load_full()
+            .filter(|known| known.is_same(&anew))
+        {
+            return known;
+        }
+        let anew = Arc::new(anew);
+        self.authority.store(Some(anew.clone()));
+        anew
+    }
+
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
@@ -91,7 +129,10 @@ impl Drop for Occupied {
 pub struct Account {
     pub host: HostName,
     pub name: AccountName,
-    pub secret: Option<secrecy::SecretString>,
+    /// What opens it, or why nothing does.
+    pub access: Result<Access, AuthError>,
+    /// Names for the blanks in the catalog's addresses.
+    pub names: BTreeMap<&'static str, String>,
     pub base_url: Option<Url>,
     pub regions: Vec<RegionName>,
     pub confirm: Vec<Tag>,
@@ -124,7 +165,7 @@ pub fn backends(
         }
         if backends.len() == before {
             let reason = if reasons.is_empty() {
-                closed(host)
+                what_to_set(host)
             } else {
                 reasons.join("; ")
             };
@@ -137,25 +178,17 @@ pub fn backends(
     (backends, unused)
 }
 
-fn closed(host: &Host) -> String {
-    match &host.auth {
-        Auth::Bearer { env } | Auth::ApiKey { env } => {
-            format!("set {env} to your key at {}", host.title)
-        }
-        Auth::OptionalBearer { .. } => format!(
-            "add an [[account]] with host = \"{}\" and the base_url of your server",
-            host.name
-        ),
-    }
-}
-
 fn open(
     catalog: &Arc<Catalog>,
     host: &Host,
     account: &Account,
     remembered: &impl Fn(&BackendName) -> Arc<State>,
 ) -> Result<Vec<Arc<Backend>>, String> {
-    let credential = credential(host, account)?;
+    let told = |error: AuthError| format!("account {}: {error}", account.name);
+    let access = account
+        .access
+        .as_ref()
+        .map_err(|error| told(error.clone()))?;
     if host.offers.is_empty() {
         return Err(format!(
             "{} has no model in the catalog; add one to config/deployments",
@@ -163,16 +196,20 @@ fn open(
         ));
     }
     let mut opened = Vec::new();
-    let mut without_address = false;
+    let mut without_address = None;
     for endpoint in &host.endpoints {
         if !account.regions.is_empty() && !account.regions.contains(&endpoint.region) {
             continue;
         }
-        let Some(base) = account.base_url.as_ref().or(endpoint.base_url.as_ref()) else {
-            without_address = true;
-            continue;
+        let base = match address(endpoint, account) {
+            Ok(base) => base,
+            Err(NotFilled::Blank(setting)) => {
+                without_address.get_or_insert(setting);
+                continue;
+            }
+            Err(error) => return Err(format!("[[account]] of {}: {error}", host.name)),
         };
-        let uri = chat_uri(base)?;
+        let authority = access.at(&base, endpoint.region.as_str()).map_err(told)?;
         for (index, offer) in host.offers.iter().enumerate() {
             if !offer.regions.is_empty() && !offer.regions.contains(&endpoint.region) {
                 continue;
@@ -181,13 +218,14 @@ fn open(
                 "{}/{}/{}/{}-{}",
                 host.name, account.name, endpoint.region, offer.model, offer.snapshot
             ));
+            let state = remembered(&name);
             opened.push(Arc::new(Backend {
-                state: remembered(&name),
+                authority: state.authority(authority.clone()),
+                state,
                 name,
                 account: account.name.clone(),
                 region: endpoint.region.clone(),
-                uri: uri.clone(),
-                credential: credential.clone(),
+                addresses: addresses(host, endpoint, offer, &base, account.base_url.is_some())?,
                 confirmed: account.confirm.clone(),
                 catalog: catalog.clone(),
                 host: host.name.clone(),
@@ -196,53 +234,79 @@ fn open(
         }
     }
     if opened.is_empty() {
-        return Err(if without_address {
-            format!(
+        return Err(match without_address.as_deref() {
+            Some("base_url") => format!(
                 "set base_url in the [[account]] of {}: its address is yours alone",
                 host.name
-            )
-        } else {
-            format!(
+            ),
+            Some(setting) => format!(
+                "set {setting} in the [[account]] of {}, or base_url: its address is yours alone",
+                host.name
+            ),
+            None => format!(
                 "no model of {} is sold in the regions of account {}",
                 host.name, account.name
-            )
+            ),
         });
     }
     Ok(opened)
 }
 
-fn credential(host: &Host, account: &Account) -> Result<Option<Credential>, String> {
-    use secrecy::ExposeSecret;
-    let unusable = |_| {
-        format!(
-            "the credential of account {} is not usable in a header",
-            account.name
-        )
-    };
-    let sensitive = |header: HeaderName, text: String| {
-        let mut value = HeaderValue::try_from(text).map_err(unusable)?;
-        value.set_sensitive(true);
-        Ok(Some(Credential { header, value }))
-    };
-    match (&host.auth, &account.secret) {
-        (Auth::OptionalBearer { .. }, None) => Ok(None),
-        (Auth::Bearer { env } | Auth::ApiKey { env }, None) => Err(format!("{env} is not set")),
-        (Auth::Bearer { .. } | Auth::OptionalBearer { .. }, Some(secret)) => {
-            sensitive(AUTHORIZATION, format!("Bearer {}", secret.expose_secret()))
-        }
-        (Auth::ApiKey { .. }, Some(secret)) => sensitive(
-            HeaderName::from_static("api-key"),
-            secret.expose_secret().to_owned(),
-        ),
+fn address(endpoint: &Endpoint, account: &Account) -> Result<Url, NotFilled> {
+    match (&account.base_url, &endpoint.base_url) {
+        (Some(own), _) => Ok(own.clone()),
+        (None, Some(address)) => address.filled(|blank| account.names.get(blank).cloned()),
+        (None, None) => Err(NotFilled::Blank("base_url".to_owned())),
     }
 }
 
-fn chat_uri(base: &Url) -> Result<http::Uri, String> {
-    let wrong = || format!("{base} is no address that requests can be sent to");
-    let mut url = base.clone();
-    url.path_segments_mut()
-        .map_err(|()| wrong())?
-        .pop_if_empty()
-        .extend(["chat", "completions"]);
-    url.as_str().parse().map_err(|_| wrong())
+/// `own`: the base is the operator's, not the catalog's.
+fn addresses(
+    host: &Host,
+    endpoint: &Endpoint,
+    offer: &Offer,
+    base: &Url,
+    own: bool,
+) -> Result<Addresses, String> {
+    let model = &offer.id;
+    let wrong = |base: &Url| format!("{base} is no address that requests can be sent to");
+    let below = |base: &Url, path: &str| -> Result<http::Uri, String> {
+        // Joined as text: a path may hold escapes that must stay as they are.
+        let mut address = base.clone();
+        address.set_query(None);
+        let mut text = address.as_str().trim_end_matches('/').to_owned();
+        text.push_str(path);
+        if let Some(query) = base.query() {
+            text.push('?');
+            text.push_str(query);
+        }
+        text.parse().map_err(|_| wrong(base))
+    };
+    if base.cannot_be_a_base() {
+        return Err(wrong(base));
+    }
+    let plain = below(base, &wires::path(host.wire, model, false))?;
+    let continuation = match &host.quirks.prefix_base {
+        Some(elsewhere) => {
+            let mut elsewhere = elsewhere.clone();
+            // Where the operator has set the address, nothing goes to another.
+            if own {
+                let path = elsewhere.path().to_owned();
+                elsewhere = base.clone();
+                elsewhere.set_path(&path);
+            }
+            below(&elsewhere, &wires::path(host.wire, model, true))?
+        }
+        None => plain.clone(),
+    };
+    let completions = match &endpoint.completions {
+        Some(path) if offer.capabilities.completions => Some(below(base, &format!("/{path}"))?),
+        _ => None,
+    };
+    Ok(Addresses {
+        stream: below(base, &wires::path(host.wire, model, true))?,
+        plain,
+        continuation,
+        completions,
+    })
 }

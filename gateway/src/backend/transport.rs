@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{self, ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -18,10 +18,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 
-use super::Backend;
+use super::{Address, AuthError, Backend};
 use crate::chat::Frames;
 use crate::id::EntryId;
-use crate::time::Timestamp;
+use crate::time::{Clock, Timestamp};
 
 /// One attempt, ready to be sent.
 #[derive(Debug)]
@@ -30,7 +30,10 @@ pub struct Call {
     /// Sent as `x-request-id`, so that a host's record leads to the ledger's entry.
     pub id: EntryId,
     pub body: Frames,
+    /// What the wire adds to the headers of every request.
+    pub headers: HeaderMap,
     pub stream: bool,
+    pub address: Address,
 }
 
 /// The head of a host's answer, and its body to be read.
@@ -44,6 +47,9 @@ pub enum TransportError {
     Unreachable(String),
     #[error("the connection broke: {0}")]
     Broken(String),
+    /// Nothing was sent.
+    #[error("there is no credential for it: {0}")]
+    NoCredential(AuthError),
 }
 
 /// The system's TLS verifier could not be set up.
@@ -102,28 +108,49 @@ impl Service<Call> for Transport {
     }
 
     fn call(&mut self, call: Call) -> Self::Future {
-        let mut headers = HeaderMap::with_capacity(8);
+        let mut headers = call.headers;
+        headers.reserve(8);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let accept = if call.stream {
             "text/event-stream"
         } else {
             "application/json"
         };
-        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        headers
+            .entry(ACCEPT)
+            .or_insert(HeaderValue::from_static(accept));
         headers.insert(header::USER_AGENT, USER_AGENT);
-        if let Some(credential) = &call.backend.credential {
-            headers.insert(credential.header.clone(), credential.value.clone());
-        }
         if let Ok(id) = HeaderValue::try_from(call.id.to_string()) {
             headers.insert(REQUEST_ID, id);
         }
-        // The body's exact length becomes the content length.
-        let mut request = http::Request::new(FramesBody::from(call.body));
+        let mut request = http::Request::new(());
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = call.backend.uri.clone();
+        *request.uri_mut() = call.backend.addresses.at(call.address, call.stream).clone();
         *request.headers_mut() = headers;
-        let sent = self.client.request(request);
-        Box::pin(async move { sent.await.map_err(|error| classify(&error)) })
+        let client = self.client.clone();
+        Box::pin(async move {
+            let authority = &call.backend.authority;
+            let (mut parts, ()) = request.into_parts();
+            // Hosts judge signatures and tokens by the real time, whatever hour is rehearsed.
+            let shown = authority
+                .authorize(&mut parts, &call.body, Clock::system().now())
+                .await
+                .map_err(TransportError::NoCredential)?;
+            // The body's exact length becomes the content length.
+            let request = http::Request::from_parts(parts, FramesBody::from(call.body));
+            let reply = client
+                .request(request)
+                .await
+                .map_err(|error| classify(&error))?;
+            // AWS says 403 where others say 401.
+            if matches!(
+                reply.status(),
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            ) {
+                authority.rejected(&shown, Clock::system().now());
+            }
+            Ok(reply)
+        })
     }
 }
 

@@ -244,11 +244,12 @@ fn hosts(
     for (page, form) in extensions {
         let place = desk.place(page, &form.extends);
         let name = form.extends.get_ref().as_str();
-        let Some((_, _, rows)) = hosts.get_mut(name) else {
+        let Some((host, _, rows)) = hosts.get_mut(name) else {
             let near = nearest(name, hosts.keys().map(HostName::as_str));
             desk.reject(place, format!("there is no host `{name}` to extend: write {}, or define it with `host = \"{name}\"`", any_of(&near)));
             continue;
         };
+        form.quirks.apply(desk, page, &mut host.quirks);
         rows.push(Rows {
             page,
             endpoints: form.endpoint,

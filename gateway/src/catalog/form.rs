@@ -10,7 +10,8 @@ use serde::de::{Deserializer, Error as _, Unexpected, Visitor};
 use toml::Spanned;
 use toml::value::Datetime;
 
-use super::{BillsAt, CacheKind, Hours, TariffKind, Wire};
+use super::quirks::QuirksForm;
+use super::{AuthKind, BillsAt, CacheKind, Hours, TariffKind, Wire};
 use crate::money::Rate;
 use crate::time::Timestamp;
 
@@ -55,6 +56,8 @@ pub(super) struct HostForm {
 #[serde(deny_unknown_fields)]
 pub(super) struct ExtensionForm {
     pub extends: Spanned<String>,
+    #[serde(default)]
+    pub quirks: QuirksForm,
     #[serde(default)]
     pub endpoint: Vec<Spanned<EndpointForm>>,
     #[serde(default)]
@@ -110,22 +113,18 @@ pub(super) struct AliasForm {
 pub(super) struct AuthForm {
     pub kind: AuthKind,
     pub env: String,
+    /// What is looked for where there is no key.
+    pub identity: Option<IdentityKind>,
+    pub signing_name: Option<String>,
+    pub scope: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum AuthKind {
-    Bearer,
-    OptionalBearer,
-    ApiKey,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct QuirksForm {
-    pub max_tokens_field: Option<String>,
-    pub no_stream_options: bool,
-    pub max_tokens_excludes_thinking: bool,
+pub(super) enum IdentityKind {
+    Aws,
+    Google,
+    Entra,
 }
 
 #[derive(Debug, Deserialize)]
@@ -150,6 +149,7 @@ pub(super) struct EndpointForm {
     /// The address holds the operator's own names, so `config/deployments/` must give it.
     #[serde(default)]
     pub operator_sets_url: bool,
+    pub completions: Option<Spanned<String>>,
     pub jurisdiction: String,
     pub source: Spanned<String>,
     pub read: Day,
@@ -165,6 +165,7 @@ pub(super) struct OfferForm {
     pub quantisation: String,
     pub context: u64,
     pub max_output: u64,
+    pub completions_max_output: Option<u64>,
     pub capabilities: Vec<Capability>,
     #[serde(default)]
     pub regions: Vec<Spanned<String>>,
@@ -195,6 +196,8 @@ pub(super) enum Capability {
     Images,
     Logprobs,
     Thinking,
+    Completions,
+    Fim,
 }
 
 #[derive(Debug, Deserialize)]

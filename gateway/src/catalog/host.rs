@@ -5,16 +5,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use toml::Spanned;
-use url::Url;
 
 use super::assemble::model_of;
 use super::form::{
-    AuthForm, AuthKind, Capability, CertificationForm, EndpointForm, GrantForm, HostForm, OfferForm,
+    AuthForm, Capability, CertificationForm, EndpointForm, GrantForm, HostForm, IdentityKind,
+    OfferForm,
 };
 use super::page::{Desk, Place};
 use super::tariff::{Calendars, spans_meet, tariffs};
 use super::{
-    Auth, CacheRules, Capabilities, Certification, Endpoint, Grant, Host, Model, Offer, Quirks,
+    Address, Auth, CacheRules, Capabilities, Certification, Endpoint, Grant, Host, Identity, Model,
+    Offer, Quirks,
 };
 use crate::chat::Tokens;
 use crate::id::{HostName, ModelName, RegionName, Tag};
@@ -37,6 +38,8 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         lifetime_s: form.cache.lifetime_s,
         source: desk.source(page, &form.cache.source, form.cache.read),
     };
+    let mut quirks = Quirks::default();
+    form.quirks.apply(desk, page, &mut quirks);
     let host = Host {
         name: HostName::from(form.host.get_ref().as_str()),
         title: form.title.as_str().into(),
@@ -44,11 +47,7 @@ pub(super) fn host(desk: &mut Desk, page: usize, form: HostForm) -> (Host, Rows)
         auth,
         bills_at: form.bills_at,
         bills_at_note: form.bills_at_note.as_deref().map(Arc::from),
-        quirks: Quirks {
-            max_tokens_field: form.quirks.max_tokens_field.as_deref().map(Arc::from),
-            no_stream_options: form.quirks.no_stream_options,
-            max_tokens_excludes_thinking: form.quirks.max_tokens_excludes_thinking,
-        },
+        quirks,
         cache,
         endpoints: Vec::new(),
         offers: Vec::new(),
@@ -74,12 +73,37 @@ fn auth(desk: &mut Desk, page: usize, written: &Spanned<AuthForm>) -> Auth {
         // The value is not repeated: it may be a key pasted by mistake.
         desk.reject(place, "`env` names the environment variable that holds the key, never the key: write capitals, digits and `_`, such as DEEPSEEK_API_KEY");
     }
-    let env: Arc<str> = form.env.as_str().into();
-    match form.kind {
-        AuthKind::Bearer => Auth::Bearer { env },
-        AuthKind::OptionalBearer => Auth::OptionalBearer { env },
-        AuthKind::ApiKey => Auth::ApiKey { env },
+    Auth {
+        kind: form.kind,
+        env: form.env.as_str().into(),
+        identity: identity(desk, page, written),
     }
+}
+
+fn identity(desk: &mut Desk, page: usize, written: &Spanned<AuthForm>) -> Option<Identity> {
+    let form = written.get_ref();
+    let (identity, misplaced) = match (form.identity, &form.signing_name, &form.scope) {
+        (None, None, None) => return None,
+        (Some(IdentityKind::Aws), Some(name), None) => {
+            let signing_name = name.as_str().into();
+            return Some(Identity::Aws { signing_name });
+        }
+        (Some(IdentityKind::Google), None, Some(scope)) => {
+            let scope = scope.as_str().into();
+            return Some(Identity::Google { scope });
+        }
+        (Some(IdentityKind::Entra), None, Some(scope)) => {
+            let scope = scope.as_str().into();
+            return Some(Identity::Entra { scope });
+        }
+        (None, ..) => ("no `identity`", "neither `signing_name` nor `scope`"),
+        (Some(IdentityKind::Aws), ..) => ("`identity = \"aws\"`", "`signing_name` alone"),
+        (Some(IdentityKind::Google), ..) => ("`identity = \"google\"`", "`scope` alone"),
+        (Some(IdentityKind::Entra), ..) => ("`identity = \"entra\"`", "`scope` alone"),
+    };
+    let place = desk.place(page, written);
+    desk.reject(place, format!("`auth` with {identity} takes {misplaced}"));
+    None
 }
 
 pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
@@ -92,6 +116,7 @@ pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
             let endpoint = Endpoint {
                 region: RegionName::from(form.region.get_ref().as_str()),
                 base_url: base_url(desk, file.page, row, form),
+                completions: completions(desk, file.page, form),
                 jurisdiction: form.jurisdiction.as_str().into(),
                 source: desk.source(file.page, &form.source, form.read),
             };
@@ -104,11 +129,15 @@ pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
                     host.endpoints.push(endpoint);
                     places.push(place);
                 }
-                // What the operator was asked to set, another file sets.
+                // What the operator was asked to set or to name, another file sets.
                 Some(at)
-                    if host.endpoints[at].base_url.is_none() && places[at].page != place.page =>
+                    if places[at].page != place.page
+                        && (host.endpoints[at].base_url.as_ref())
+                            .is_none_or(Address::has_blanks) =>
                 {
+                    let path = host.endpoints[at].completions.take();
                     host.endpoints[at] = endpoint;
+                    host.endpoints[at].completions = host.endpoints[at].completions.take().or(path);
                     places[at] = place;
                 }
                 Some(at) => {
@@ -120,7 +149,30 @@ pub(super) fn endpoints(desk: &mut Desk, host: &mut Host, rows: &[Rows]) {
     }
 }
 
-fn base_url(desk: &mut Desk, page: usize, row: Place, form: &EndpointForm) -> Option<Url> {
+/// A path below the address, its segments plain words.
+fn completions(desk: &mut Desk, page: usize, form: &EndpointForm) -> Option<Arc<str>> {
+    let written = form.completions.as_ref()?;
+    let plain = |segment: &str| {
+        !segment.is_empty()
+            && segment
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    if !written.get_ref().split('/').all(plain) {
+        let place = desk.place(page, written);
+        desk.reject(
+            place,
+            format!(
+                "`{}` is no path below the endpoint's address: write one such as \"completions\" or \"beta/completions\"",
+                written.get_ref()
+            ),
+        );
+        return None;
+    }
+    Some(written.get_ref().as_str().into())
+}
+
+fn base_url(desk: &mut Desk, page: usize, row: Place, form: &EndpointForm) -> Option<Address> {
     let written = form
         .base_url
         .as_ref()
@@ -138,21 +190,10 @@ fn base_url(desk: &mut Desk, page: usize, row: Place, form: &EndpointForm) -> Op
             "the endpoint has both `base_url` and `operator_sets_url`: keep one of them",
         );
     }
-    match Url::parse(written.get_ref()) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
-            if url.password().is_some() || !url.username().is_empty() {
-                desk.reject(place, "an address must not carry a user or password: name the key's variable in `auth`");
-            }
-            Some(url)
-        }
-        _ => {
-            desk.reject(
-                place,
-                format!(
-                    "`{}` is no address: write one that begins with https:// or http://",
-                    written.get_ref()
-                ),
-            );
+    match Address::parse(written.get_ref()) {
+        Ok(address) => Some(address),
+        Err(reason) => {
+            desk.reject(place, reason);
             None
         }
     }
@@ -233,6 +274,14 @@ fn offer(
         until.get_ref().0
     });
     let has = |capability: Capability| form.capabilities.contains(&capability);
+    let nowhere = host
+        .endpoints
+        .iter()
+        .all(|endpoint| endpoint.completions.is_none());
+    if (has(Capability::Completions) || has(Capability::Fim)) && nowhere {
+        let place = desk.place(page, &form.id);
+        desk.reject(place, format!("`{}` has no address for completions: give an [[endpoint]] `completions = \"completions\"`, or take `completions` and `fim` out of the capabilities", host.name));
+    }
     Offer {
         model,
         id: form.id.get_ref().as_str().into(),
@@ -240,6 +289,7 @@ fn offer(
         quantisation: form.quantisation.as_str().into(),
         context: Tokens::new(form.context),
         max_output: Tokens::new(form.max_output),
+        completions_max_output: form.completions_max_output.map(Tokens::new),
         capabilities: Capabilities {
             tools: has(Capability::Tools),
             forced_tools: has(Capability::ForcedTools),
@@ -248,6 +298,8 @@ fn offer(
             images: has(Capability::Images),
             logprobs: has(Capability::Logprobs),
             thinking: has(Capability::Thinking),
+            completions: has(Capability::Completions) || has(Capability::Fim),
+            fim: has(Capability::Fim),
         },
         regions: regions(desk, page, &form.regions, host),
         from,

@@ -2,16 +2,18 @@
 //! every row with its source and the day it was learnt. Loaded from `config/catalog/`, one file a
 //! host, whole or not at all; immutable once loaded.
 //!
-//! The types stand here. `form` is how the files spell them, `assemble`, `host` and `tariff` turn that
+//! The types stand here, those of deviations in `quirks`. `form` is how the files spell them, `assemble`, `host` and `tariff` turn that
 //! into these types and refuse what cannot be meant, `load` reads folders, `resolve` finds what a caller
 //! asks for, `watch` takes up changed files while the gateway runs.
 
+mod address;
 mod assemble;
 mod error;
 mod form;
 mod host;
 mod load;
 mod page;
+mod quirks;
 mod resolve;
 mod shipped;
 mod tariff;
@@ -27,12 +29,17 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
+pub use address::{Address, NotFilled};
 pub use error::{CatalogError, Problem};
+pub use quirks::{
+    Continues, EffortWords, HistoryReasoning, MissingReasoning, Quirks, ReasoningField,
+    SchemaFallback, ThinkingControl, ToolChoiceForm,
+};
 pub use resolve::{Asked, UnknownModel};
 pub use shipped::SHIPPED;
 pub use watch::Watch;
 
-use crate::chat::Tokens;
+use crate::chat::{Needs, Tokens};
 use crate::id::{CatalogVersion, HostName, ModelName, RegionName, Tag, WindowId};
 use crate::money::Rate;
 use crate::time::Timestamp;
@@ -108,18 +115,43 @@ pub struct Host {
 pub enum Wire {
     /// OpenAI-compatible chat completions.
     Openai,
+    /// AWS Bedrock's Converse and ConverseStream.
+    BedrockConverse,
 }
 
-/// How a host wants to be shown a credential.
+/// What opens a host: a key in a header, and at the clouds an identity instead of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Auth {
+    /// How a key is shown.
+    pub kind: AuthKind,
+    /// The environment variable that holds the key.
+    pub env: Arc<str>,
+    /// What is looked for where there is no key.
+    pub identity: Option<Identity>,
+}
+
+/// How a host wants to be shown a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthKind {
+    /// `Authorization: Bearer`.
+    Bearer,
+    /// `Authorization: Bearer` where the operator sets a key, and nothing where not (own servers).
+    OptionalBearer,
+    /// `api-key: VALUE`.
+    ApiKey,
+}
+
+/// An identity at a cloud, from which credentials that last a while are drawn.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Auth {
-    /// `Authorization: Bearer` with the value of this environment variable.
-    Bearer { env: Arc<str> },
-    /// `Authorization: Bearer` where the operator sets a key, and nothing where not (own servers).
-    OptionalBearer { env: Arc<str> },
-    /// `api-key: VALUE`.
-    ApiKey { env: Arc<str> },
+pub enum Identity {
+    /// Requests are signed (Signature Version 4) in the name of this service.
+    Aws { signing_name: Arc<str> },
+    /// OAuth tokens of Google for this scope.
+    Google { scope: Arc<str> },
+    /// OAuth tokens of Microsoft Entra for this scope.
+    Entra { scope: Arc<str> },
 }
 
 /// Which instant of a call the host prices it by. Readers of DeepSeek's pages disagree, so it is a
@@ -131,16 +163,20 @@ pub enum BillsAt {
     End,
 }
 
-/// Deviations from the wire that matter to routing, as data.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Quirks {
-    /// The host says `max_completion_tokens` where others say `max_tokens`, or the reverse.
-    pub max_tokens_field: Option<Arc<str>>,
-    /// `stream_options` is refused: usage comes unasked, or not at all.
-    pub no_stream_options: bool,
-    /// `max_tokens` excludes thinking.
-    pub max_tokens_excludes_thinking: bool,
+/// What goes into `additionalModelRequestFields` for each effort that a caller asks. Nobody has
+/// documented these fields for DeepSeek, so they are the operator's to set; without `off`, a
+/// request not to think cannot be said to this host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConverseThinking {
+    pub off: Option<JsonObject>,
+    pub high: Option<JsonObject>,
+    /// Left out: as `high`.
+    pub max: Option<JsonObject>,
 }
+
+/// A JSON object, written in TOML as a table.
+pub type JsonObject = serde_json::Map<String, serde_json::Value>;
 
 /// What is known of a host's context cache.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -170,8 +206,10 @@ pub enum CacheKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
     pub region: RegionName,
-    /// Append `/chat/completions`. `None` where the operator must set it (deployments, projects).
-    pub base_url: Option<url::Url>,
+    /// Append `/chat/completions`. `None` where the operator must set it (deployments).
+    pub base_url: Option<Address>,
+    /// Append it for completions of a bare prompt: `beta/completions`. `None` where there are none.
+    pub completions: Option<Arc<str>>,
     /// Where requests are processed: ISO country, `EU`, or `global` if nothing is promised.
     pub jurisdiction: Arc<str>,
     pub source: Source,
@@ -189,6 +227,8 @@ pub struct Offer {
     pub quantisation: Arc<str>,
     pub context: Tokens,
     pub max_output: Tokens,
+    /// Of a completion of a bare prompt, where that is less.
+    pub completions_max_output: Option<Tokens>,
     pub capabilities: Capabilities,
     /// Empty: all of the host's regions.
     pub regions: Vec<RegionName>,
@@ -202,6 +242,16 @@ pub struct Offer {
     pub source: Source,
 }
 
+impl Offer {
+    /// The longest answer to a request with these needs.
+    pub fn longest(&self, needs: &Needs) -> Tokens {
+        match self.completions_max_output {
+            Some(most) if needs.completions => most.min(self.max_output),
+            _ => self.max_output,
+        }
+    }
+}
+
 /// What a request may need and an offer may lack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
@@ -213,6 +263,10 @@ pub struct Capabilities {
     pub images: bool,
     pub logprobs: bool,
     pub thinking: bool,
+    /// Completions of a bare prompt, at the endpoint's `completions`.
+    pub completions: bool,
+    /// A completion may have a `suffix` to arrive at (fill in the middle).
+    pub fim: bool,
 }
 
 /// A price list of one offer over a span of time, as it was known from one day on.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
@@ -33,7 +34,8 @@ pub struct Conversation {
 }
 
 /// One turn. Order is the caller's; a wire that needs another reorders.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Turn {
     /// Instructions, at the head or in the middle of a conversation.
     System(Vec<Part>),
@@ -48,7 +50,7 @@ pub enum Turn {
 }
 
 /// What the model said in one turn, complete or so far.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Said {
     /// Its thinking, where it is known.
     pub reasoning: Option<String>,
@@ -59,7 +61,7 @@ pub struct Said {
 }
 
 /// A tool called.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
     /// The host's own where it gave one, unique within the conversation.
     pub id: String,
@@ -69,14 +71,16 @@ pub struct Call {
 }
 
 /// A piece of a turn's content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     Text(String),
     Image(Image),
 }
 
 /// A picture, by address or in itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Image {
     Url(String),
     /// `data` is base64.
@@ -134,6 +138,40 @@ pub struct Sampling {
 }
 
 impl Turn {
+    /// How much text it holds, bytes; a picture counts as it is written.
+    pub fn bytes(&self) -> usize {
+        let of = |parts: &[Part]| -> usize {
+            parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text(text) => text.len(),
+                    Part::Image(Image::Url(url)) => url.len(),
+                    Part::Image(Image::Inline { data, .. }) => data.len(),
+                })
+                .sum()
+        };
+        match self {
+            Turn::System(parts) | Turn::User(parts) | Turn::Result { parts, .. } => of(parts),
+            Turn::Assistant(said) => {
+                let calls: usize = said
+                    .calls
+                    .iter()
+                    .map(|call| call.name.len() + call.arguments.len())
+                    .sum();
+                said.text.len() + calls
+            }
+        }
+    }
+
+    pub fn has_image(&self) -> bool {
+        match self {
+            Turn::System(parts) | Turn::User(parts) | Turn::Result { parts, .. } => {
+                parts.iter().any(|part| matches!(part, Part::Image(_)))
+            }
+            Turn::Assistant(_) => false,
+        }
+    }
+
     pub fn user(text: impl Into<String>) -> Self {
         Turn::User(vec![Part::Text(text.into())])
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::scan::{Member, Seen};
 use super::{Frames, Tokens};
 
 /// What a caller asks, whatever the dialect.
@@ -17,6 +18,10 @@ pub struct Request {
     pub choices: u32,
     pub needs: Needs,
     pub effort: Effort,
+    /// The stored answer that this request goes on from.
+    pub follows: Option<String>,
+    /// The answer is to be stored, for later requests to go on from.
+    pub keep: bool,
     pub original: Original,
 }
 
@@ -30,6 +35,10 @@ pub struct Needs {
     pub json_schema: bool,
     pub images: bool,
     pub logprobs: bool,
+    /// A bare prompt is to be completed, not a conversation answered.
+    pub completions: bool,
+    /// The completion must arrive at a suffix.
+    pub fim: bool,
 }
 
 /// How much thinking is asked for.
@@ -69,8 +78,12 @@ pub struct Spans {
     pub stream_options: Option<Range<usize>>,
     /// The field that bounds the output, by whichever name the caller used.
     pub max_output: Option<(MaxField, Range<usize>)>,
+    /// All members, in order.
+    pub members: Vec<Member>,
     /// Bytes of the prompt: messages, tools and schemas.
     pub prompt_bytes: usize,
+    /// What a scan saw below them.
+    pub seen: Seen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,15 +33,47 @@ pub enum Malformed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub key: String,
+    /// Where the key's opening quote stands.
+    pub start: usize,
     pub value: Range<usize>,
+    /// A key `image_url` stands somewhere in the value.
+    pub has_image: bool,
 }
 
 /// What a scan found.
 #[derive(Clone, Debug, Default)]
 pub struct Object {
     pub members: Vec<Member>,
-    /// A key `image_url`, or a `"type"` of that name, stands somewhere below the top level.
-    pub has_image: bool,
+    pub seen: Seen,
+}
+
+/// Words below the top level that decide where a body can go, and whether it can pass as it is. They
+/// are whole keys or whole strings: what stands within a text is none of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// A key `image_url`.
+    pub image: bool,
+    /// How often there is a key `tool_calls`.
+    pub tool_calls: u32,
+    /// How often there is a key `reasoning_content` or `reasoning`.
+    pub reasoning: u32,
+    /// A key `prefix`.
+    pub prefix: bool,
+    /// A string `developer`.
+    pub developer: bool,
+    /// A string `tool`.
+    pub tool: bool,
+}
+
+impl Seen {
+    fn add(&mut self, other: Seen) {
+        self.image |= other.image;
+        self.tool_calls = self.tool_calls.saturating_add(other.tool_calls);
+        self.reasoning = self.reasoning.saturating_add(other.reasoning);
+        self.prefix |= other.prefix;
+        self.developer |= other.developer;
+        self.tool |= other.tool;
+    }
 }
 
 /// Walks the whole object and returns its members in order.
@@ -64,14 +96,22 @@ pub fn object(frames: &Frames) -> Result<Object, Malformed> {
             if found.members.len() == FIELD_LIMIT {
                 return Err(Malformed::TooManyFields);
             }
+            let at = key.start;
             let key = decode_key(frames, key)?;
             cursor.skip_space();
             cursor.expect(b':')?;
             cursor.skip_space();
             let start = cursor.position();
-            cursor.value(&mut found.has_image)?;
+            let mut seen = Seen::default();
+            cursor.value(&mut seen)?;
+            found.seen.add(seen);
             let value = start..cursor.position();
-            found.members.push(Member { key, value });
+            found.members.push(Member {
+                key,
+                start: at,
+                value,
+                has_image: seen.image,
+            });
             cursor.skip_space();
             match cursor.next()? {
                 b',' => {}
@@ -191,7 +231,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Any value, nested ones too, without recursion.
-    fn value(&mut self, has_image: &mut bool) -> Result<(), Malformed> {
+    fn value(&mut self, seen: &mut Seen) -> Result<(), Malformed> {
         // One bit a level: whether it is an object.
         let mut levels: [bool; DEPTH_LIMIT] = [false; DEPTH_LIMIT];
         let mut depth = 0;
@@ -213,13 +253,18 @@ impl<'a> Cursor<'a> {
                         depth -= 1;
                     } else {
                         if open == b'{' {
-                            self.key(has_image)?;
+                            self.key(seen)?;
                         }
                         continue;
                     }
                 }
                 b'"' => {
-                    self.string()?;
+                    let text = self.string()?;
+                    match text.len() {
+                        6 => seen.tool |= self.is(text, b"\"tool\""),
+                        11 => seen.developer |= self.is(text, b"\"developer\""),
+                        _ => {}
+                    }
                 }
                 b't' => self.literal(b"true")?,
                 b'f' => self.literal(b"false")?,
@@ -238,7 +283,7 @@ impl<'a> Cursor<'a> {
                     b',' => {
                         self.skip_space();
                         if in_object {
-                            self.key(has_image)?;
+                            self.key(seen)?;
                         }
                         break;
                     }
@@ -250,14 +295,22 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn key(&mut self, has_image: &mut bool) -> Result<(), Malformed> {
-        const IMAGE: &[u8] = b"\"image_url\"";
+    fn key(&mut self, seen: &mut Seen) -> Result<(), Malformed> {
         let key = self.string()?;
-        if key.len() == IMAGE.len() && &*self.frames.slice(key) == IMAGE {
-            *has_image = true;
+        match key.len() {
+            8 => seen.prefix |= self.is(key, b"\"prefix\""),
+            11 if self.is(key.clone(), b"\"image_url\"") => seen.image = true,
+            11 => seen.reasoning += u32::from(self.is(key, b"\"reasoning\"")),
+            12 => seen.tool_calls += u32::from(self.is(key, b"\"tool_calls\"")),
+            19 => seen.reasoning += u32::from(self.is(key, b"\"reasoning_content\"")),
+            _ => {}
         }
         self.skip_space();
         self.expect(b':')
+    }
+
+    fn is(&self, range: Range<usize>, word: &[u8]) -> bool {
+        &*self.frames.slice(range) == word
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), Malformed> {
@@ -383,13 +436,34 @@ mod tests {
             assert!(
                 object(&frames(with.to_string().as_bytes(), every))
                     .expect("valid")
-                    .has_image
+                    .seen
+                    .image
             );
             assert!(
                 !object(&frames(without.to_string().as_bytes(), every))
                     .expect("valid")
-                    .has_image
+                    .seen
+                    .image
             );
+        }
+    }
+
+    #[test]
+    fn words_are_seen_where_they_are_whole_keys_or_strings() {
+        let body = json!({"messages":[
+            {"role":"developer","content":"a \"tool\" with a \"prefix\":"},
+            {"role":"assistant","reasoning_content":"x","tool_calls":[],"reasoning":null},
+            {"role":"user","content":"reasoning_content"},
+        ]});
+        for every in [1, 7, 1000] {
+            let found = object(&frames(body.to_string().as_bytes(), every)).expect("valid");
+            let seen = Seen {
+                tool_calls: 1,
+                reasoning: 2,
+                developer: true,
+                ..Seen::default()
+            };
+            assert_eq!(found.seen, seen);
         }
     }
 

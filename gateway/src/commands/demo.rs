@@ -16,7 +16,7 @@ use crate::demo::report::{Agreement, Elsewhere, HostSpend, Story};
 use crate::demo::{
     EmulatedHost, EmulatedHosts, EmulatorOptions, Played, Traffic, TrafficKey, TrafficOptions,
 };
-use crate::id::{AccountName, HostName, OrganisationName, ProjectName, RegionName, Tag, TeamName};
+use crate::id::{HostName, OrganisationName, ProjectName, RegionName, Tag, TeamName};
 use crate::ledger::store::{Dim, SpendQuery};
 use crate::ledger::{Entry, Store};
 use crate::money::Money;
@@ -93,7 +93,7 @@ pub async fn run(args: DemoArgs, settings: Settings, as_json: bool) -> Result<()
     )
     .await?;
     if as_json {
-        println!("{:#}", document(&story, &teams));
+        println!("{:#}", document(&story, &teams, &hosts));
     } else {
         println!("\n{}", story.text());
         println!("Key for the dashboard: {}", teams.finance.secret.expose());
@@ -144,17 +144,14 @@ fn demonstration_settings(
         let key_file = folder.join(format!("{host}.key"));
         std::fs::write(&key_file, hosts.credential(host)).map_err(Failure::failed)?;
         settings.account.push(Account {
-            host: HostName::from(host.name()),
-            name: AccountName::from("default"),
-            key_env: None,
             key_file: Some(key_file),
-            base_url: Some(hosts.base_url(host).parse().map_err(Failure::failed)?),
+            base_url: Some(hosts.wire_url(host).parse().map_err(Failure::failed)?),
             // One emulator stands for all of a host's regions: one of them is enough.
             regions: match host {
                 EmulatedHost::Bedrock => vec![RegionName::from("eu-north-1")],
                 _ => Vec::new(),
             },
-            confirm: Vec::new(),
+            ..Account::at(HostName::from(host.name()))
         });
     }
     // The operator's own files are of the real hosts: the demonstration leaves them out.
@@ -342,7 +339,11 @@ async fn elsewhere(
     Ok(choices)
 }
 
-fn document(story: &Story, teams: &Teams) -> serde_json::Value {
+fn document(story: &Story, teams: &Teams, hosts: &EmulatedHosts) -> serde_json::Value {
+    let hosts: serde_json::Map<String, serde_json::Value> = EmulatedHost::ALL
+        .into_iter()
+        .map(|host| (host.name().to_owned(), hosts.root_url(host).into()))
+        .collect();
     json!({
         "demonstration": true,
         "gateway": story.gateway,
@@ -359,5 +360,6 @@ fn document(story: &Story, teams: &Teams) -> serde_json::Value {
         "ledger": story.agreement.ledger,
         "bills": crate::demo::hosts::dollars(story.agreement.bills),
         "agree": story.agreement.holds(),
+        "hosts": hosts,
     })
 }

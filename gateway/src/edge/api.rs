@@ -13,8 +13,8 @@ use bytes::Bytes;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::surfaces::openai_chat;
-use crate::chat::{Code, Refusal};
+use super::surfaces::{ANTHROPIC, CHAT, COMPLETIONS, RESPONSES, anthropic, openai_chat};
+use crate::chat::{Code, Refusal, estimate};
 use crate::id::RequestId;
 use crate::stack::{
     self, Answer, Arrival, Content, Line, LineTo, Rooms, Route, Surface, authenticated,
@@ -23,13 +23,9 @@ use crate::stack::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const BACKEND: HeaderName = HeaderName::from_static("x-tollgate-backend");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
+/// The answer was given before, to the same Idempotency-Key.
+const REPLAYED: HeaderName = HeaderName::from_static("x-tollgate-replayed");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost");
-
-static OPENAI_CHAT: Surface = Surface {
-    name: "openai_chat",
-    read: openai_chat::read,
-    stream_error: openai_chat::stream_error,
-};
 
 /// What the endpoints rest on.
 pub struct Edge {
@@ -47,22 +43,40 @@ impl Edge {
         }
     }
 
-    fn arrival(&self, request: Request) -> Arrival {
+    fn arrival(&self, surface: &'static dyn Surface, request: Request) -> Arrival {
         let (parts, body) = request.into_parts();
         Arrival {
             id: RequestId::new(),
             at: self.rooms.clock.now(),
-            surface: &OPENAI_CHAT,
+            surface,
             headers: parts.headers,
             body,
+            from_within: None,
         }
     }
 }
 
 /// All endpoints for programs.
 pub fn router(edge: Edge) -> Router {
+    let stored = super::stored::router(edge.rooms.clone());
     Router::new()
-        .route("/v1/chat/completions", post(chat))
+        .route(
+            "/v1/chat/completions",
+            post(|edge, asked| ask(edge, CHAT, asked)),
+        )
+        .route(
+            "/v1/completions",
+            post(|edge, asked| ask(edge, COMPLETIONS, asked)),
+        )
+        .route(
+            "/v1/messages",
+            post(|edge, asked| ask(edge, ANTHROPIC, asked)),
+        )
+        .route(
+            "/v1/responses",
+            post(|edge, asked| ask(edge, RESPONSES, asked)),
+        )
+        .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/route", post(route))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
@@ -72,35 +86,64 @@ pub fn router(edge: Edge) -> Router {
         .method_not_allowed_fallback(wrong_method)
         .fallback(nowhere)
         .with_state(Arc::new(edge))
+        .merge(stored)
 }
 
-async fn chat(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let arrival = edge.arrival(request);
+async fn ask(
+    State(edge): State<Arc<Edge>>,
+    surface: &'static dyn Surface,
+    request: Request,
+) -> Response {
+    let arrival = edge.arrival(surface, request);
     let id = arrival.id;
     match edge.line.clone().oneshot(arrival).await {
         Ok(answer) => answered(id, answer),
-        Err(refusal) => refused(id, &refusal),
+        Err(refusal) => refused(surface, id, &refusal),
     }
 }
 
 async fn route(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let arrival = edge.arrival(request);
+    let arrival = edge.arrival(CHAT, request);
     let id = arrival.id;
     match edge.route.clone().oneshot(arrival).await {
         Ok(route) => json_body(id, StatusCode::OK, json!(route).to_string().into()),
-        Err(refusal) => refused(id, &refusal),
+        Err(refusal) => refused(CHAT, id, &refusal),
     }
 }
 
-fn answered(id: RequestId, answer: Answer) -> Response {
+/// What a request of the Messages dialect would count as input, by estimate: no host is asked.
+async fn count_tokens(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    let (id, rooms) = (RequestId::new(), &edge.rooms);
+    let counted = async {
+        authenticated(rooms, request.headers()).await?;
+        let (head, body) = request.into_parts();
+        let frames = stack::body(rooms, &head.headers, body).await?;
+        let request = anthropic::count_tokens_read(frames)?;
+        let sites = rooms.sites.load();
+        sites
+            .catalog
+            .resolve(&request.model, rooms.clock.now())
+            .map_err(|unknown| Refusal::invalid("model", unknown.to_string()))?;
+        anthropic::conversation(&request)
+    };
+    match counted.await {
+        Ok(conversation) => {
+            let tokens = estimate::tokens(&conversation);
+            json_body(id, StatusCode::OK, anthropic::count_tokens_body(tokens))
+        }
+        Err(refusal) => refused(ANTHROPIC, id, &refusal),
+    }
+}
+
+pub(super) fn answered(id: RequestId, answer: Answer) -> Response {
     let mut response = match answer.content {
         Content::Whole(body) => json_body(id, StatusCode::OK, body),
         Content::Stream(stream) => {
-            let mut response = Response::new(Body::new(*stream));
+            let mut response = Response::new(stream);
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            insert(&mut response, REQUEST_ID, &id.to_string());
+            name_it(&mut response, id);
             response
         }
     };
@@ -111,13 +154,18 @@ fn answered(id: RequestId, answer: Answer) -> Response {
     if let Some(cost) = answer.cost {
         insert(&mut response, COST, &cost.to_string());
     }
+    if answer.again {
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
+    }
     response
 }
 
-fn refused(id: RequestId, refusal: &Refusal) -> Response {
-    let status =
-        StatusCode::from_u16(refusal.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json_body(id, status, openai_chat::error_body(refusal));
+pub(super) fn refused(surface: &dyn Surface, id: RequestId, refusal: &Refusal) -> Response {
+    let status = StatusCode::from_u16(surface.error_status(refusal.code))
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json_body(id, status, surface.error_body(refusal));
     if refusal.attempts > 0 {
         response
             .headers_mut()
@@ -131,14 +179,32 @@ fn refused(id: RequestId, refusal: &Refusal) -> Response {
     response
 }
 
-fn json_body(id: RequestId, status: StatusCode, body: Bytes) -> Response {
+pub(super) fn json_body(id: RequestId, status: StatusCode, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    insert(&mut response, REQUEST_ID, &id.to_string());
+    name_it(&mut response, id);
     response
+}
+
+/// The headers under which official clients look for a request's id: OpenAI's, Anthropic's.
+const CLIENTS_IDS: [HeaderName; 2] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+];
+
+/// The request's id, under our name and under theirs.
+fn name_it(response: &mut Response, id: RequestId) {
+    let Ok(value) = HeaderValue::from_str(&id.to_string()) else {
+        return;
+    };
+    let headers = response.headers_mut();
+    for name in CLIENTS_IDS {
+        headers.insert(name, value.clone());
+    }
+    headers.insert(REQUEST_ID, value);
 }
 
 fn insert(response: &mut Response, name: HeaderName, value: &str) {
@@ -152,7 +218,7 @@ fn insert(response: &mut Response, name: HeaderName, value: &str) {
 async fn models(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let id = RequestId::new();
     if let Err(refusal) = authenticated(&edge.rooms, request.headers()).await {
-        return refused(id, &refusal);
+        return refused(CHAT, id, &refusal);
     }
     let sites = edge.rooms.sites.load();
     let data: Vec<serde_json::Value> = sites
@@ -174,12 +240,12 @@ async fn model(
 ) -> Response {
     let id = RequestId::new();
     if let Err(refusal) = authenticated(&edge.rooms, request.headers()).await {
-        return refused(id, &refusal);
+        return refused(CHAT, id, &refusal);
     }
     let sites = edge.rooms.sites.load();
     match sites.catalog.resolve(&name, edge.rooms.clock.now()) {
         Ok(_) => json_body(id, StatusCode::OK, card(&name).to_string().into()),
-        Err(unknown) => refused(id, &Refusal::new(Code::NotFound, unknown.to_string())),
+        Err(unknown) => refused(CHAT, id, &Refusal::new(Code::NotFound, unknown.to_string())),
     }
 }
 
@@ -220,17 +286,18 @@ async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
 
 async fn wrong_method() -> Response {
     let refusal = Refusal::new(Code::InvalidRequest, "this path does not take this method");
-    let mut response = refused(RequestId::new(), &refusal);
+    let mut response = refused(CHAT, RequestId::new(), &refusal);
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     response
 }
 
 async fn nowhere() -> Response {
     refused(
+        CHAT,
         RequestId::new(),
         &Refusal::new(
             Code::NotFound,
-            "there is nothing at this path; requests go to /v1/chat/completions, /v1/models and /v1/route",
+            "there is nothing at this path; requests go to /v1/chat/completions, /v1/messages, /v1/responses and /v1/completions",
         ),
     )
 }

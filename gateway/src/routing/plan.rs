@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Offer;
-use crate::chat::{Lack, Needs, Tokens, Usage};
+use crate::catalog::{Offer, Quirks};
+use crate::chat::{Effort, Lack, Needs, Tokens, Usage};
 use crate::id::BackendName;
 use crate::money::Money;
 use crate::pricing::{self, Window};
@@ -20,6 +20,7 @@ pub struct Question<'a> {
     /// The caller's bound on each choice's output, or ours.
     pub bound: Option<Tokens>,
     pub choices: u32,
+    pub effort: Effort,
     /// The caller's limit on the expected cost.
     pub max_cost: Option<Money>,
 }
@@ -29,6 +30,7 @@ pub struct Question<'a> {
 pub struct Candidate<'a> {
     pub name: &'a BackendName,
     pub offer: &'a Offer,
+    pub quirks: &'a Quirks,
     /// `None`: no price is known at this instant.
     pub window: Option<Arc<Window>>,
     pub health: Health,
@@ -77,7 +79,7 @@ pub fn plan(question: Question<'_>, candidates: &[Candidate<'_>], workload: &Wor
                 reason,
             });
         };
-        if let Some(lack) = lacks(question, candidate.offer) {
+        if let Some(lack) = lacks(question, candidate.offer, candidate.quirks) {
             reject(lack);
             continue;
         }
@@ -131,7 +133,7 @@ pub fn plan(question: Question<'_>, candidates: &[Candidate<'_>], workload: &Wor
 }
 
 /// What an offer lacks for a request, if anything.
-fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
+fn lacks(question: Question<'_>, offer: &Offer, quirks: &Quirks) -> Option<String> {
     let can = &offer.capabilities;
     let needs = question.needs;
     for (needed, able, what) in [
@@ -141,17 +143,34 @@ fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
         (needs.json_schema, can.json_schema, "JSON schemas"),
         (needs.images, can.images, "images"),
         (needs.logprobs, can.logprobs, "logprobs"),
+        (
+            needs.completions,
+            can.completions,
+            "completions of a bare prompt, only conversations",
+        ),
+        (
+            needs.fim,
+            can.fim,
+            "a suffix: it does not fill in the middle",
+        ),
     ] {
         if needed && !able {
             return Some(format!("it does not take {what}"));
         }
     }
     if let Some(bound) = question.bound
-        && bound > offer.max_output
+        && bound > offer.longest(needs)
     {
         return Some(format!(
             "it writes at most {} tokens, not {bound}",
-            offer.max_output
+            offer.longest(needs)
+        ));
+    }
+    let window = quirks.window_for(question.effort);
+    if offer.context < window {
+        return Some(format!(
+            "the most thinking wants a context of {window} tokens, it has {}",
+            offer.context
         ));
     }
     // Even the densest text has fewer bytes than tokens times this; longer prompts cannot fit.
@@ -171,11 +190,88 @@ pub fn worst_case(window: &Window, offer: &Offer, question: Question<'_>) -> Mon
     let output = question
         .bound
         .unwrap_or(offer.max_output)
-        .min(offer.max_output);
+        .min(offer.longest(question.needs));
     let usage = Usage {
         cache_miss: input,
         visible: Tokens::new(output.get().saturating_mul(u64::from(question.choices))),
         ..Usage::default()
     };
     pricing::cost(&window.rates, &usage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::{Catalog, SHIPPED};
+
+    fn asking(needs: &Needs, effort: Effort) -> Question<'_> {
+        Question {
+            needs,
+            prompt_bytes: 10,
+            bound: None,
+            choices: 1,
+            effort,
+            max_cost: None,
+        }
+    }
+
+    #[test]
+    fn the_most_thinking_is_asked_only_where_the_window_is_wide_enough() {
+        let files = SHIPPED
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let catalog = Catalog::from_files(files.collect()).expect("the shipped catalog");
+        let needs = Needs::default();
+        for host in catalog.hosts.values() {
+            for offer in &host.offers {
+                assert_eq!(
+                    lacks(asking(&needs, Effort::High), offer, &host.quirks),
+                    None
+                );
+                let most = lacks(asking(&needs, Effort::Max), offer, &host.quirks);
+                let wide = offer.context >= Tokens::new(393_216);
+                assert_eq!(most.is_none(), wide, "{} {}", host.name, offer.id);
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_without_completions_says_so_and_one_without_a_middle_as_well() {
+        let files = SHIPPED
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let catalog = Catalog::from_files(files.collect()).expect("the shipped catalog");
+        let lack = |host: &str, needs: Needs| {
+            let host = &catalog.hosts[host];
+            lacks(
+                asking(&needs, Effort::Unsaid),
+                &host.offers[0],
+                &host.quirks,
+            )
+        };
+        let bare = Needs {
+            completions: true,
+            ..Needs::default()
+        };
+        let middle = Needs { fim: true, ..bare };
+        assert_eq!(lack("deepseek", bare), None);
+        assert_eq!(lack("deepseek", middle), None);
+        let offer = &catalog.hosts["deepseek"].offers[0];
+        assert_eq!(offer.longest(&middle), Tokens::new(4_096));
+        assert_eq!(offer.longest(&Needs::default()), offer.max_output);
+        let reason = lack("together", middle).expect("a lack");
+        assert_eq!(
+            reason,
+            "it does not take completions of a bare prompt, only conversations"
+        );
+        let only_middle = Needs {
+            fim: true,
+            ..Needs::default()
+        };
+        let reason = lack("together", only_middle).expect("a lack");
+        assert_eq!(
+            reason,
+            "it does not take a suffix: it does not fill in the middle"
+        );
+    }
 }

@@ -1,12 +1,12 @@
-//! The operator's accounts: those of the configuration, and one for each host whose credential
-//! stands in the environment variable that the catalog names.
+//! The operator's accounts: those of the configuration, and one for each host whose credential is
+//! found in the environment.
 
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use crate::backend::Account;
-use crate::catalog::{Auth, Catalog, Host};
+use crate::backend::{Account, AuthError, auth};
+use crate::catalog::{AuthKind, Catalog};
 use crate::id::{AccountName, HostName};
 use crate::settings::{self, Settings};
 
@@ -26,11 +26,19 @@ pub enum AccountsError {
     SameName(HostName, AccountName),
 }
 
-/// All accounts, with their credentials read.
+/// All accounts, with their credentials found.
 ///
 /// # Errors
 /// An account of an unknown host, or a credential that cannot be read.
 pub fn accounts(settings: &Settings, catalog: &Catalog) -> Result<Vec<Account>, AccountsError> {
+    accounts_of(settings, catalog, &|variable| std::env::var(variable).ok())
+}
+
+fn accounts_of(
+    settings: &Settings,
+    catalog: &Catalog,
+    environment: &auth::Environment<'_>,
+) -> Result<Vec<Account>, AccountsError> {
     let mut accounts: Vec<Account> = Vec::new();
     for configured in &settings.account {
         let host = catalog.hosts.get(&configured.host).ok_or_else(|| {
@@ -46,70 +54,72 @@ pub fn accounts(settings: &Settings, catalog: &Catalog) -> Result<Vec<Account>, 
                 configured.name.clone(),
             ));
         }
-        accounts.push(Account {
-            host: configured.host.clone(),
-            name: configured.name.clone(),
-            secret: secret(configured, host)?,
-            base_url: configured.base_url.clone(),
-            regions: configured.regions.clone(),
-            confirm: configured.confirm.clone(),
-        });
+        let key = own_key(configured, environment)?;
+        let found = auth::find(host, configured, key, environment);
+        // The account is there by the operator's word: what is missing is told.
+        let found = found
+            .and_then(|found| found.ok_or_else(|| AuthError::Setting(auth::what_to_set(host))));
+        accounts.push(account(configured, found));
     }
     for host in catalog.hosts.values() {
-        if settings
+        let is_configured = settings
             .account
             .iter()
-            .any(|account| account.host == host.name)
-        {
+            .any(|account| account.host == host.name);
+        // Own servers need an address, so a key in the environment alone opens nothing.
+        if is_configured || host.auth.kind == AuthKind::OptionalBearer {
             continue;
         }
-        if let Some(secret) = environment(variable(host)).filter(|_| !is_own_server(host)) {
-            accounts.push(Account {
-                host: host.name.clone(),
-                name: AccountName::from("default"),
-                secret: Some(secret),
-                base_url: None,
-                regions: Vec::new(),
-                confirm: Vec::new(),
-            });
+        let unsaid = settings::Account::at(host.name.clone());
+        let found = auth::find(host, &unsaid, None, environment);
+        if let Some(found) = found.transpose() {
+            accounts.push(account(&unsaid, found));
         }
     }
     Ok(accounts)
 }
 
-fn secret(account: &settings::Account, host: &Host) -> Result<Option<SecretString>, AccountsError> {
-    match (&account.key_env, &account.key_file) {
-        (Some(_), Some(_)) => Err(AccountsError::TwoSources(host.name.clone())),
-        (Some(variable), None) => Ok(environment(variable)),
+fn account(configured: &settings::Account, found: Result<auth::Found, AuthError>) -> Account {
+    let (access, names) = match found {
+        Ok(found) => (Ok(found.access), found.names),
+        Err(error) => (Err(error), std::collections::BTreeMap::new()),
+    };
+    Account {
+        host: configured.host.clone(),
+        name: configured.name.clone(),
+        access,
+        names,
+        base_url: configured.base_url.clone(),
+        regions: configured.regions.clone(),
+        confirm: configured.confirm.clone(),
+    }
+}
+
+/// What the account's own variable or file holds.
+fn own_key(
+    account: &settings::Account,
+    environment: &auth::Environment<'_>,
+) -> Result<Option<SecretString>, AccountsError> {
+    let text = match (&account.key_env, &account.key_file) {
+        (Some(_), Some(_)) => return Err(AccountsError::TwoSources(account.host.clone())),
+        (Some(variable), None) => environment(variable),
         (None, Some(path)) => {
-            let text =
+            Some(
                 std::fs::read_to_string(path).map_err(|source| AccountsError::Unreadable {
-                    host: host.name.clone(),
+                    host: account.host.clone(),
                     path: path.clone(),
                     source,
-                })?;
-            Ok(Some(SecretString::from(text.trim().to_owned())))
+                })?,
+            )
         }
-        (None, None) => Ok(environment(variable(host))),
-    }
+        (None, None) => None,
+    };
+    Ok(text
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty())
+        .map(SecretString::from))
 }
 
-/// The environment variable that the catalog names for a host's credential.
-fn variable(host: &Host) -> &str {
-    match &host.auth {
-        Auth::Bearer { env } | Auth::OptionalBearer { env } | Auth::ApiKey { env } => env,
-    }
-}
-
-/// Own servers need an address, so a key in the environment alone opens nothing.
-fn is_own_server(host: &Host) -> bool {
-    matches!(host.auth, Auth::OptionalBearer { .. })
-}
-
-fn environment(variable: &str) -> Option<SecretString> {
-    std::env::var(variable)
-        .ok()
-        .map(|value| value.trim().to_owned())
-        .filter(|value| !value.is_empty())
-        .map(SecretString::from)
-}
+#[cfg(test)]
+#[path = "accounts_tests.rs"]
+mod tests;

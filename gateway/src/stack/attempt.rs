@@ -1,5 +1,8 @@
-//! Attempt: walks the plan until a backend answers. It may change its mind until the first byte of
-//! an answer; from then on the answer is that backend's. Only backends of the plan are ever asked.
+//! Attempt: walks the plan until a backend answers. Until the first byte of an answer any other may
+//! give it instead; after it, the next may go on from what was said. Only backends of the plan are
+//! ever asked.
+
+mod answering;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -9,7 +12,8 @@ use std::time::Duration;
 use tower::Service;
 use tower::retry::budget::Budget as _;
 
-use super::meter::{Delivered, Setback};
+use self::answering::Answering;
+use super::meter::{Delivered, Setback, Shared};
 use super::passage::{Answer, Content, Dispatch, Planned};
 use super::{Outcome, Rooms};
 use crate::chat::{Code, Lack, Refusal};
@@ -31,7 +35,7 @@ impl<S> Attempt<S> {
 
 impl<S> Service<Planned> for Attempt<S>
 where
-    S: Service<Dispatch, Response = Delivered, Error = Setback> + Clone + Send + 'static,
+    S: Service<Dispatch, Response = Delivered, Error = Setback> + Clone + Send + Unpin + 'static,
     S::Future: Send + 'static,
 {
     type Response = Answer;
@@ -65,7 +69,8 @@ struct Walk<S> {
 
 impl<S> Walk<S>
 where
-    S: Service<Dispatch, Response = Delivered, Error = Setback>,
+    S: Service<Dispatch, Response = Delivered, Error = Setback> + Send + Unpin + 'static,
+    S::Future: Send + 'static,
 {
     async fn run(mut self) -> Result<Answer, Refusal> {
         let ranked = self.planned.plan.ranked.len();
@@ -75,13 +80,7 @@ where
         self.rooms.retries.deposit();
         let mut rank = 0;
         loop {
-            let dispatch = Dispatch {
-                planned: self.planned.clone(),
-                rank,
-                attempt: self.attempts + 1,
-                left: Arc::new(AtomicBool::new(false)),
-            };
-            let setback = match self.meter.call(dispatch).await {
+            let setback = match self.ask(rank, None).await {
                 Ok(delivered) => return Ok(self.answer(rank, delivered)),
                 Err(setback) => setback,
             };
@@ -102,17 +101,30 @@ where
         }
     }
 
+    /// Makes one attempt: of the whole answer, or of what is missing of it.
+    fn ask(&mut self, rank: usize, so_far: Option<Shared>) -> S::Future {
+        self.meter.call(Dispatch {
+            planned: self.planned.clone(),
+            rank,
+            attempt: self.attempts + 1,
+            left: Arc::new(AtomicBool::new(false)),
+            so_far,
+        })
+    }
+
+    fn withdraw(&self) -> bool {
+        self.rooms.retries.withdraw()
+    }
+
     /// Where to go next and how long to wait before, within the limits of attempts and retries.
     fn next(&self, rank: usize, ranked: usize) -> Option<(usize, Duration)> {
         if self.attempts >= self.rooms.limits.attempts {
             return None;
         }
         if rank + 1 < ranked {
-            return self
-                .rooms
-                .retries
-                .withdraw()
-                .then_some((rank + 1, Duration::ZERO));
+            // One that could not even be asked costs no retry.
+            let unasked = matches!(self.setbacks.last(), Some((_, Setback::CannotSay(_))));
+            return (unasked || self.withdraw()).then_some((rank + 1, Duration::ZERO));
         }
         // Everybody was asked: the best of those whom a short wait may help, once more.
         let (again, wait) = self
@@ -122,24 +134,31 @@ where
             .take(ranked)
             .filter_map(|(rank, setback)| Some((*rank, setback.wait()?.max(PAUSE))))
             .min_by_key(|(rank, wait)| (*wait, *rank))?;
-        (wait <= self.rooms.limits.retry_wait && self.rooms.retries.withdraw())
-            .then_some((again, wait))
+        (wait <= self.rooms.limits.retry_wait && self.withdraw()).then_some((again, wait))
     }
 
-    fn answer(self, rank: usize, delivered: Delivered) -> Answer {
-        let site = self.planned.site(rank);
+    fn answer(mut self, rank: usize, delivered: Delivered) -> Answer {
+        let backend = self.planned.site(rank).backend.name.clone();
+        self.attempts += 1;
+        let attempts = self.attempts;
+        let broken = Arc::<AtomicBool>::default();
         let (cost, content) = match delivered {
             Delivered::Whole { body, priced } => (
                 priced.then(|| self.planned.spending.total()),
                 Content::Whole(body),
             ),
-            Delivered::Stream(stream) => (None, Content::Stream(stream)),
+            Delivered::Stream(stream) => {
+                let answering = Answering::new(self, rank, *stream, broken.clone());
+                (None, Content::Stream(axum::body::Body::new(answering)))
+            }
         };
         Answer {
-            backend: site.backend.name.clone(),
-            attempts: self.attempts + 1,
+            backend,
+            attempts,
             cost,
             content,
+            again: false,
+            broken,
         }
     }
 
@@ -166,7 +185,12 @@ where
             .iter()
             .filter_map(|(_, setback)| setback.wait())
             .min();
-        let refusal = if all(Setback::is_timeout) {
+        let refusal = if all(|setback| matches!(setback, Setback::CannotSay(_))) {
+            Refusal::new(
+                Code::InvalidRequest,
+                "no allowed backend can be asked this; `backends` says why for each",
+            )
+        } else if all(Setback::is_timeout) {
             Refusal::new(
                 Code::TimedOut,
                 "no backend answered in time; `backends` lists each attempt",

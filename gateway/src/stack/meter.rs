@@ -1,9 +1,13 @@
 //! Meter: each attempt is written down before its first byte leaves, watched while it passes, and
 //! settled whatever becomes of it: answered, refused, cut, or left by its caller.
 
+mod course;
 mod detached;
+mod keep;
 mod open;
+mod put;
 mod stream;
+mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,15 +23,20 @@ use tokio::time::{Instant, timeout_at};
 use tower::Service;
 use tracing::warn;
 
-pub use stream::MeteredStream;
+pub(super) use course::{Shared, failed};
+pub(super) use stream::{MeteredStream, Piece};
 
+use self::course::{Course, SoFar};
 use self::detached::Detached;
 use self::open::OpenEntry;
+use self::put::{Put, put};
+use self::whole::whole;
 use super::Rooms;
 use super::passage::Dispatch;
-use crate::backend::wires::openai::{self, Plain, Sight};
+use crate::backend::wires;
 use crate::backend::{Call, Reply, TransportError, retry_after};
-use crate::chat::{Code, CountedBy, Finish, Refusal, Usage};
+use crate::catalog::Wire;
+use crate::chat::{Code, CountedBy, Refusal, Usage};
 use crate::ledger::Outcome;
 
 /// An error body longer than this says nothing more.
@@ -52,6 +61,12 @@ pub(super) enum Delivered {
 pub(super) enum Setback {
     #[error("its account has no request left to run at once")]
     Full,
+    /// The host's protocol has no words for this request.
+    #[error("{0}")]
+    CannotSay(String),
+    /// The request cannot be understood, whoever is asked.
+    #[error("{0}")]
+    Unreadable(Refusal),
     #[error("{0}")]
     Unwritten(String),
     #[error("{0}")]
@@ -74,12 +89,16 @@ pub(super) enum Setback {
 
 impl Setback {
     pub(super) fn was_sent(&self) -> bool {
-        !matches!(self, Setback::Full | Setback::Unwritten(_))
+        !matches!(
+            self,
+            Setback::Full | Setback::Unwritten(_) | Setback::CannotSay(_) | Setback::Unreadable(_)
+        )
     }
 
     /// Setbacks that no other backend would mend.
     pub(super) fn ends_the_walk(&self) -> Option<Refusal> {
         match self {
+            Setback::Unreadable(refusal) => Some(refusal.clone()),
             Setback::Unwritten(why) => Some(
                 Refusal::new(
                     Code::Overloaded,
@@ -195,6 +214,11 @@ where
     let Some(occupied) = backend.state.occupy(backend.offer().concurrency) else {
         return Err(Setback::Full);
     };
+    let Put {
+        outgoing,
+        told,
+        address,
+    } = put(&rooms.tenants, &dispatch, &backend)?;
     let now = rooms.clock.now();
     let (mut open, written) = OpenEntry::open(rooms.clone(), dispatch, occupied, now)
         .map_err(|error| Setback::Unwritten(error.to_string()))?;
@@ -203,19 +227,13 @@ where
         return Err(Setback::Unwritten(error.to_string()));
     }
     backend.state.breaker.begin(now);
-    let body = openai::body(
-        request,
-        openai::Asked {
-            model: &backend.offer().id,
-            quirks: &backend.host().quirks,
-            bound: planned.bound,
-        },
-    );
     let deadline = Instant::now() + rooms.limits.first_byte_timeout;
     let sent = host.call(Call {
         backend: backend.clone(),
         id: open.id(),
-        body,
+        body: outgoing.body,
+        headers: outgoing.headers,
+        address,
         stream: request.stream,
     });
     open.sent();
@@ -231,17 +249,19 @@ where
         Ok(Err(error)) => {
             open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
             Err(match error {
-                TransportError::Unreachable(_) => Setback::Unreachable(error.to_string()),
+                TransportError::Unreachable(_) | TransportError::NoCredential(_) => {
+                    Setback::Unreachable(error.to_string())
+                }
                 TransportError::Broken(_) => Setback::Broken(error.to_string()),
             })
         }
         Ok(Ok(reply)) if reply.status() != StatusCode::OK => {
-            let setback = refused(reply, now).await;
+            let setback = refused(backend.host().wire, reply, now).await;
             open.settle(Outcome::Refused, Usage::default(), CountedBy::Nothing);
             Err(setback)
         }
-        Ok(Ok(reply)) if request.stream => streamed(reply, open, deadline).await,
-        Ok(Ok(reply)) => whole(reply, open).await,
+        Ok(Ok(reply)) if request.stream => streamed(reply, open, told, deadline).await,
+        Ok(Ok(reply)) => whole(reply, open, told).await,
     };
     observe(&backend, result.as_ref().err(), rooms.clock.now());
     result
@@ -261,7 +281,9 @@ fn observe(
             status: 400 | 413 | 422,
             ..
         }) => breaker.success(),
-        Some(Setback::Full | Setback::Unwritten(_)) => {}
+        Some(
+            Setback::Full | Setback::Unwritten(_) | Setback::CannotSay(_) | Setback::Unreadable(_),
+        ) => {}
         Some(Setback::Status {
             status: 429,
             retry_after,
@@ -269,6 +291,10 @@ fn observe(
         }) => {
             breaker.rest(now, retry_after.unwrap_or(BUSY));
         }
+        // Another credential is drawn for the next request: that one may try it at once.
+        Some(Setback::Status {
+            status: 401 | 403, ..
+        }) if backend.authority.is_renewing() => breaker.failure(now),
         Some(
             setback @ Setback::Status {
                 status: 401..=404, ..
@@ -290,11 +316,10 @@ fn observe(
     }
 }
 
-async fn refused(reply: Reply, now: crate::time::Timestamp) -> Setback {
-    let status = reply.status().as_u16();
-    let retry_after = retry_after(reply.headers(), now);
+async fn refused(wire: Wire, reply: Reply, now: crate::time::Timestamp) -> Setback {
+    let (head, mut body) = reply.into_parts();
+    let retry_after = retry_after(&head.headers, now);
     let mut text = BytesMut::new();
-    let mut body = reply.into_body();
     let deadline = Instant::now() + ERROR_TIME;
     while text.len() < ERROR_BYTES
         && let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await
@@ -303,125 +328,11 @@ async fn refused(reply: Reply, now: crate::time::Timestamp) -> Setback {
             text.extend_from_slice(&data);
         }
     }
+    let (status, message) = wires::refusal(wire, head.status.as_u16(), &head.headers, &text);
     Setback::Status {
         status,
-        message: openai::error_message(&text),
+        message,
         retry_after,
-    }
-}
-
-/// What came of reading a body to its end.
-enum Collected {
-    Whole(Bytes),
-    Broken(String, usize),
-    Silent(usize),
-    TooLarge,
-}
-
-async fn collect(reply: Reply, limit: u64, idle: Duration) -> Collected {
-    let mut body = reply.into_body();
-    let mut whole = BytesMut::new();
-    let mut only: Option<Bytes> = None;
-    loop {
-        let frame = match timeout_at(Instant::now() + idle, body.frame()).await {
-            Err(_) => return Collected::Silent(whole.len()),
-            Ok(None) => break,
-            Ok(Some(Err(error))) => return Collected::Broken(error.to_string(), whole.len()),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else {
-            continue;
-        };
-        if (whole.len() + data.len()) as u64 > limit {
-            return Collected::TooLarge;
-        }
-        // Most answers are one frame: no copy.
-        match only.take() {
-            None if whole.is_empty() => only = Some(data),
-            None => whole.extend_from_slice(&data),
-            Some(first) => {
-                whole.extend_from_slice(&first);
-                whole.extend_from_slice(&data);
-            }
-        }
-    }
-    Collected::Whole(only.unwrap_or_else(|| whole.freeze()))
-}
-
-async fn whole(reply: Reply, mut open: OpenEntry) -> Result<Delivered, Setback> {
-    let limits = &open.rooms().limits;
-    let body = match collect(reply, limits.answer_bytes, limits.idle_timeout).await {
-        Collected::Whole(body) => body,
-        Collected::Broken(error, seen) => {
-            let (usage, counted) = open.if_begun(seen);
-            open.settle(Outcome::Cut, usage, counted);
-            return Err(Setback::Broken(format!("its answer broke off: {error}")));
-        }
-        Collected::Silent(seen) => {
-            let silence = limits.idle_timeout;
-            let (usage, counted) = open.if_begun(seen);
-            open.settle(Outcome::TimedOut, usage, counted);
-            return Err(Setback::TimedOut(silence));
-        }
-        Collected::TooLarge => {
-            open.settle(Outcome::Failed, open.expected(true), CountedBy::Estimated);
-            return Err(Setback::NotAnAnswer(
-                "its answer is larger than limits.answer_bytes",
-            ));
-        }
-    };
-    read_whole(body, open).await
-}
-
-async fn read_whole(body: Bytes, mut open: OpenEntry) -> Result<Delivered, Setback> {
-    match openai::plain(&body) {
-        Plain::Answer {
-            usage,
-            nonsense,
-            finish,
-            host_request,
-            visible_bytes,
-        } => {
-            open.first_byte();
-            open.host_request(host_request);
-            if nonsense {
-                open.nonsense();
-            }
-            let (usage, counted) = match usage {
-                Some(usage) => {
-                    open.learn(usage, Some(visible_bytes));
-                    (usage, CountedBy::Reported)
-                }
-                None => (open.counted(0, visible_bytes), CountedBy::Counted),
-            };
-            if finish == Some(Finish::HostGaveUp) {
-                open.settle(Outcome::Cut, usage, counted);
-                return Err(Setback::GaveUp(
-                    "it stopped for want of resources".to_owned(),
-                ));
-            }
-            let settled = open.settle(Outcome::Answered, usage, counted);
-            settled.written.await;
-            Ok(Delivered::Whole {
-                body,
-                priced: settled.priced,
-            })
-        }
-        Plain::Error(message) => {
-            open.settle(Outcome::Refused, Usage::default(), CountedBy::Nothing);
-            Err(Setback::GaveUp(message))
-        }
-        Plain::Truncated => {
-            let (usage, counted) = open.if_begun(body.len());
-            open.settle(Outcome::Cut, usage, counted);
-            Err(Setback::NotAnAnswer("its answer is JSON that breaks off"))
-        }
-        Plain::NotAnAnswer => {
-            open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
-            Err(Setback::NotAnAnswer(
-                "it answered 200 with something that is no completion",
-            ))
-        }
     }
 }
 
@@ -429,8 +340,13 @@ async fn read_whole(body: Bytes, mut open: OpenEntry) -> Result<Delivered, Setba
 async fn streamed(
     reply: Reply,
     mut open: OpenEntry,
+    told: bool,
     deadline: Instant,
 ) -> Result<Delivered, Setback> {
+    let wire = {
+        let dispatch = open.dispatch();
+        dispatch.planned.site(dispatch.rank).backend.host().wire
+    };
     let kind = reply
         .headers()
         .get(CONTENT_TYPE)
@@ -440,16 +356,22 @@ async fn streamed(
         open.settle(Outcome::Failed, Usage::default(), CountedBy::Nothing);
         return Err(Setback::NotAnAnswer("it answered 200 with a page of HTML"));
     }
-    if kind.contains("application/json") {
+    if !wires::is_stream(wire, kind) {
         // Tokens may have been spent on it all the same: it is read and booked, but is no stream.
-        return whole(reply, open).await.and_then(|_| {
+        return whole(reply, open, told).await.and_then(|_| {
             Err(Setback::NotAnAnswer(
                 "it answered a stream with a plain body",
             ))
         });
     }
-    let mut upstream = reply.into_body();
-    let mut sight = Sight::new(!open.request().usage_wanted);
+    let (head, mut upstream) = reply.into_parts();
+    let mut course = match course(&open, told, &head.headers) {
+        Ok(course) => course,
+        Err(setback) => {
+            open.settle(Outcome::Cut, open.expected(false), CountedBy::Estimated);
+            return Err(setback);
+        }
+    };
     let mut begun = Vec::new();
     let mut size = 0;
     let why = loop {
@@ -459,8 +381,8 @@ async fn streamed(
                 break Some(Setback::Broken(format!("its stream broke off: {error}")));
             }
             Ok(None) => {
-                begun.extend(sight.end());
-                break (sight.report().events == 0)
+                begun.extend(course.end());
+                break (course.report().events == 0)
                     .then_some(Setback::NotAnAnswer("its stream ended before any data"));
             }
             Ok(Some(Ok(frame))) => frame,
@@ -469,15 +391,15 @@ async fn streamed(
             continue;
         };
         size += data.len();
-        begun.extend(sight.take(data));
-        if sight.report().events > 0 {
+        begun.extend(course.take(data));
+        if course.report().events > 0 {
             break None;
         }
-        if sight.report().done || size > PREAMBLE_BYTES {
+        if course.report().done || size > PREAMBLE_BYTES {
             break Some(Setback::NotAnAnswer("its stream brings no data"));
         }
     };
-    if let Some(error) = sight.report().error.clone() {
+    if let Some(error) = course.report().error.clone() {
         open.settle(Outcome::Refused, Usage::default(), CountedBy::Nothing);
         return Err(Setback::GaveUp(error));
     }
@@ -494,12 +416,39 @@ async fn streamed(
         return Err(why);
     }
     open.first_byte();
-    open.host_request(sight.report().host_request.clone());
+    open.host_request(course.report().host_request.clone());
     if open.dispatch().left.load(Relaxed) {
         // Its caller left meanwhile; dropping the stream drains or cancels it.
         open.caller_left();
     }
     Ok(Delivered::Stream(Box::new(MeteredStream::new(
-        upstream, sight, open, begun,
+        upstream, course, open, begun,
     ))))
+}
+
+/// How the answer goes to its caller.
+fn course(open: &OpenEntry, told: bool, headers: &http::HeaderMap) -> Result<Course, Setback> {
+    let (dispatch, request) = (open.dispatch(), open.request());
+    let host = dispatch.planned.site(dispatch.rank).backend.host();
+    if !told {
+        let keep = if open.may_be_needed_again() {
+            open.rooms().limits.resume_bytes
+        } else {
+            0
+        };
+        return Ok(Course::passed(wires::sight(&host.quirks, request), keep));
+    }
+    let telling = dispatch
+        .planned
+        .telling()
+        .map_err(|refusal| Setback::Unreadable(refusal.clone()))?;
+    let so_far = match &dispatch.so_far {
+        Some(so_far) => so_far.clone(),
+        None => {
+            let speaker = dispatch.planned.asked.surface.speaker(&telling);
+            Arc::new(parking_lot::Mutex::new(SoFar::nothing(speaker)))
+        }
+    };
+    let hearing = wires::hearing(host.wire, telling.conversation, headers);
+    Ok(Course::told(hearing, so_far))
 }

@@ -9,11 +9,13 @@ mod certify;
 mod explain;
 mod meter;
 mod observed;
+mod once;
 mod passage;
 mod plan;
 mod read;
 mod reserve;
 mod sites;
+mod surface;
 mod trace;
 
 use std::sync::Arc;
@@ -29,14 +31,17 @@ use passage::Planned;
 pub use admit::Admission;
 pub use authenticate::authenticated;
 pub use explain::{Route, route_offline};
-pub use meter::MeteredStream;
 pub use observed::Metrics;
-pub use passage::{Answer, Arrival, Content, MAX_COST, Surface, TAGS};
+pub use once::{Answered, IDEMPOTENCY_KEY};
+pub use passage::{Answer, Arrival, Content, MAX_COST, TAGS};
+pub use read::{body, unavailable};
 pub use sites::{Site, Sites};
+pub use surface::{Earlier, Surface, Telling};
 
-use crate::access::Directory;
+use crate::access::{Directory, Tenants};
 use crate::backend::Transport;
 use crate::chat::Refusal;
+use crate::history::History;
 use crate::ledger::Ledger;
 use crate::ledger::budget::Budgets;
 use crate::settings::Limits;
@@ -57,6 +62,9 @@ pub struct Rooms {
     pub retries: TpsBudget,
     pub metrics: Metrics,
     pub admission: Admission,
+    pub answered: Arc<Answered>,
+    pub history: Arc<History>,
+    pub tenants: Tenants,
 }
 
 /// A line from a request's arrival to `T`: an answer, or the plan of one.
@@ -97,6 +105,8 @@ where
 /// From the edge to the backend and back to the ledger.
 pub fn line(rooms: &Arc<Rooms>) -> Line {
     let followed = ServiceBuilder::new()
+        // A request that names itself is answered once.
+        .layer_fn(|inner| once::Once::new(inner, rooms.clone()))
         // Walks the plan: timeouts, retry budget, breaker, fail-over until the first byte.
         .layer_fn(|inner| attempt::Attempt::new(inner, rooms.clone()))
         // Writes each attempt down before it leaves and settles it, whatever becomes of it.

@@ -1,7 +1,7 @@
 //! Plan: the allowed backends ranked by what this request is expected to cost there now. All the
 //! thinking is in `routing`; here its inputs are gathered.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use smallvec::SmallVec;
@@ -68,6 +68,8 @@ where
             asked: certified.asked,
             bound,
             plan,
+            conversation: OnceLock::new(),
+            history: self.rooms.history.clone(),
             spending,
         })
     }
@@ -80,6 +82,7 @@ pub(super) fn question(request: &Request) -> Question<'_> {
         prompt_bytes: request.original.spans.prompt_bytes,
         bound: request.max_output,
         choices: request.choices,
+        effort: request.effort,
         max_cost: None,
     }
 }
@@ -99,6 +102,7 @@ pub(super) fn rank(
             Candidate {
                 name: &site.backend.name,
                 offer: site.backend.offer(),
+                quirks: &site.backend.host().quirks,
                 window: site.window(now),
                 health: site.health(now),
                 estimates: &site.estimates,

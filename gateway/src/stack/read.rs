@@ -11,11 +11,16 @@ use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http_body_util::BodyExt;
 use tower::Service;
 
+use super::once::named;
 use super::passage::{Admitted, Asked, MAX_COST, TAGS};
+use super::surface::Earlier;
 use super::{Outcome, Rooms};
-use crate::chat::{Code, Frames, Refusal};
+use crate::access::Principal;
+use crate::chat::{Code, Frames, Refusal, Request};
+use crate::history::HistoryError;
 use crate::id::Tag;
 use crate::money::Money;
+use crate::time::Timestamp;
 
 /// More demands than this is no request.
 const TAG_LIMIT: usize = 32;
@@ -57,7 +62,14 @@ where
             let tags = demands(&arrival.headers, &known.principal.tags)?;
             let max_cost = max_cost(&arrival.headers)?;
             let frames = frames(arrival.body, limit, rooms.limits.read_timeout).await?;
-            let request = (arrival.surface.read)(frames)?;
+            let named = named(&arrival.headers, &frames)?;
+            let mut request = arrival.surface.read(frames)?;
+            let earlier = earlier(&rooms, &known.principal, &request, arrival.at).await?;
+            // What it follows is part of the prompt.
+            for turn in &earlier.turns {
+                request.original.spans.prompt_bytes += turn.bytes();
+                request.needs.images |= turn.has_image();
+            }
             inner
                 .call(Asked {
                     id: arrival.id,
@@ -66,12 +78,59 @@ where
                     principal: known.principal,
                     _permit: permit,
                     request,
+                    earlier,
+                    named,
                     tags,
                     max_cost,
                 })
                 .await
         })
     }
+}
+
+/// The body of a request that asks no model, within the same limits.
+///
+/// # Errors
+/// `invalid_request` or `too_large`.
+pub async fn body(rooms: &Rooms, headers: &HeaderMap, body: Body) -> Result<Frames, Refusal> {
+    check_headers(headers, rooms.limits.body_bytes)?;
+    frames(body, rooms.limits.body_bytes, rooms.limits.read_timeout).await
+}
+
+/// What is known of the conversation beside the request.
+async fn earlier(
+    rooms: &Rooms,
+    principal: &Principal,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Earlier, Refusal> {
+    let organisation = &principal.payer.organisation;
+    let turns = match &request.follows {
+        None => Vec::new(),
+        Some(id) => {
+            let found = rooms.history.turns(organisation, id, now).await;
+            found.map_err(unavailable)?.ok_or_else(|| {
+                Refusal::invalid(
+                    "previous_response_id",
+                    "no response of this id is stored here; it was never stored, or is forgotten: send the whole conversation",
+                )
+            })?
+        }
+    };
+    Ok(Earlier {
+        turns,
+        seal: rooms.history.seal(organisation),
+    })
+}
+
+/// The database does not answer: what is stored there cannot be told.
+pub fn unavailable(error: HistoryError) -> Refusal {
+    tracing::error!(%error, "what is stored cannot be read");
+    Refusal::new(
+        Code::Overloaded,
+        "what is stored here cannot be read at the moment; try again shortly",
+    )
+    .retry_after(Duration::from_secs(1))
 }
 
 fn check_headers(headers: &HeaderMap, limit: u64) -> Result<(), Refusal> {

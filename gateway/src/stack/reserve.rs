@@ -59,7 +59,7 @@ where
                 .asked
                 .request
                 .max_output
-                .unwrap_or(Tokens::new(rooms.limits.assumed_output));
+                .unwrap_or_else(|| assumed(&certified, rooms.limits.assumed_output));
             let worst = worst(&certified, bound);
             let asked = &certified.asked;
             let hold = rooms
@@ -82,6 +82,24 @@ where
                 .await
         })
     }
+}
+
+/// The bound that the gateway sets. Completions of a bare prompt are so short at some hosts that they
+/// would be refused for it: theirs is what each host that has them writes.
+fn assumed(certified: &Certified, most: u64) -> Tokens {
+    let (most, needs) = (Tokens::new(most), &certified.asked.request.needs);
+    if !needs.completions {
+        return most;
+    }
+    certified
+        .allowed
+        .iter()
+        .map(|&index| certified.sites.all[index].backend.offer())
+        .filter(|offer| offer.capabilities.completions)
+        .map(|offer| offer.longest(needs))
+        .min()
+        .unwrap_or(most)
+        .min(most)
 }
 
 /// The dearest that any allowed backend could become, for as many attempts as may be made.

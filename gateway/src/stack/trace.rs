@@ -39,7 +39,7 @@ where
     }
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
-        let (id, surface, begun) = (arrival.id, arrival.surface.name, Instant::now());
+        let (id, surface, begun) = (arrival.id, arrival.surface.name(), Instant::now());
         let rooms = self.rooms.clone();
         let answered = self.inner.call(arrival);
         Box::pin(async move {

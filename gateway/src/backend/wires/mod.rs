@@ -2,6 +2,8 @@
 //! a body that is in its dialect already) and hears the host's answer as canonical events. It knows
 //! no surface.
 
+pub mod bedrock;
+mod dispatch;
 pub mod openai;
 
 use bytes::Bytes;
@@ -10,7 +12,11 @@ use http::HeaderMap;
 use crate::catalog::Quirks;
 use crate::chat::{Event, Frames, Tokens};
 
-pub use openai::Report;
+pub use dispatch::{
+    body, completed, continues, heard, hearing, is_stream, passed, passes, path, plain,
+    plain_passed, refusal, sight,
+};
+pub use openai::{Plain, Report};
 
 /// What is asked of the host beyond what the caller wrote.
 #[derive(Clone, Copy, Debug)]

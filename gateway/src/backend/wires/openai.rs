@@ -1,85 +1,55 @@
-//! The OpenAI-compatible wire: what is edited in a request on its way to a host, and what is read
-//! from the answer on its way back. The answer's bytes stay as the host sent them.
-//! Source: OpenAI's chat completion reference; deviations of hosts are catalog data (`Quirks`).
+//! The OpenAI-compatible wire: requests passed with edits or written from the canonical
+//! conversation, answers looked at as they pass or heard as canonical events. Where hosts deviate
+//! is catalog data (`Quirks`); `golden/` shows what each one gets.
+//! Source: OpenAI's chat completion reference.
 
+mod calls;
+mod chunk;
+pub mod completions;
+mod hearing;
+mod json;
+mod logprobs;
+mod passing;
+mod sse;
 mod stream;
+mod thinking;
+mod turns;
 mod usage;
+mod writing;
 
-use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use smallvec::SmallVec;
+use url::Url;
 
-pub use stream::{Pieces, Report, Sight};
+pub use hearing::{Hearing, heard};
+pub use passing::{passed, passes};
+pub use stream::{Pieces, Report, Sight, renamed};
+pub use writing::body;
 
-use crate::catalog::Quirks;
-use crate::chat::{Edit, Finish, Frames, MaxField, Request, Tokens, Usage};
+use crate::catalog::{Continues, Quirks, ReasoningField};
+use crate::chat::{Conversation, Finish, Said, Turn, Usage};
 use usage::RawUsage;
 
-/// What is asked of the host beyond what the caller wrote.
-#[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// The host's id for the model.
-    pub model: &'a str,
-    pub quirks: &'a Quirks,
-    /// A bound on the output where the caller gave none and a hard budget needs one.
-    pub bound: Option<Tokens>,
+/// The address that takes this conversation, where it is another than the region's: an answer that
+/// broke off is gone on with elsewhere at some hosts.
+pub fn base<'a>(conversation: &Conversation, quirks: &'a Quirks) -> Option<&'a Url> {
+    let unfinished = matches!(
+        conversation.turns.last(),
+        Some(Turn::Assistant(Said {
+            unfinished: true,
+            ..
+        }))
+    );
+    quirks
+        .prefix_base
+        .as_ref()
+        .filter(|_| unfinished && quirks.continues == Continues::Prefix)
 }
 
-/// The caller's body with the host's model id, usage asked for, and the output bound where it is
-/// ours to set. Every other byte is the caller's own.
-pub fn body(request: &Request, asked: Asked<'_>) -> Frames {
-    let spans = &request.original.spans;
-    let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
-    let mut inserted = String::new();
-    edits.push(Edit {
-        range: spans.model.clone(),
-        with: Bytes::from(quoted(asked.model)),
-    });
-    if request.stream && !request.usage_wanted && !asked.quirks.no_stream_options {
-        match &spans.stream_options {
-            Some(range) => edits.push(Edit {
-                range: range.clone(),
-                with: Bytes::from_static(b"{\"include_usage\":true}"),
-            }),
-            None => inserted.push_str("\"stream_options\":{\"include_usage\":true},"),
-        }
-    }
-    if let (None, Some(bound)) = (&spans.max_output, asked.bound) {
-        let field = asked
-            .quirks
-            .max_tokens_field
-            .as_deref()
-            .unwrap_or("max_tokens");
-        inserted.push_str(&format!("{}:{bound},", quoted(field)));
-    } else if let (Some((field, range)), Some(wanted), Some(limit)) = (
-        &spans.max_output,
-        asked.quirks.max_tokens_field.as_deref(),
-        request.max_output,
-    ) && wanted != name(*field)
-    {
-        // The host knows the bound by its other name: the old field becomes null, the new one is set.
-        edits.push(Edit {
-            range: range.clone(),
-            with: Bytes::from_static(b"null"),
-        });
-        inserted.push_str(&format!("{}:{limit},", quoted(wanted)));
-    }
-    if !inserted.is_empty() {
-        let at = spans.first_member;
-        edits.push(Edit {
-            range: at..at,
-            with: Bytes::from(inserted),
-        });
-    }
-    request.original.frames.edited(edits)
-}
-
-fn name(field: MaxField) -> &'static str {
-    match field {
-        MaxField::MaxTokens => "max_tokens",
-        MaxField::MaxCompletionTokens => "max_completion_tokens",
-    }
+/// Whether this host's thinking must be given the name that callers of this dialect know
+/// (`Sight::new`, `renamed`).
+pub fn renames_reasoning(quirks: &Quirks) -> bool {
+    quirks.reasoning_field == ReasoningField::Reasoning
 }
 
 fn quoted(text: &str) -> String {
@@ -185,46 +155,5 @@ fn finish(word: &str) -> Finish {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_plain_answer_is_told_from_what_is_none() {
-        let answer = json!({"id":"c-1","choices":[{"finish_reason":"stop","message":{"content":"x"}}],
-            "usage":{"prompt_tokens":10,"completion_tokens":4,"prompt_cache_hit_tokens":6,"prompt_cache_miss_tokens":4}});
-        let body = format!("\n\n\n{answer}");
-        let Plain::Answer {
-            usage: Some(usage),
-            finish: Some(Finish::Stop),
-            ..
-        } = plain(body.as_bytes())
-        else {
-            panic!("an answer");
-        };
-        assert_eq!(
-            (usage.cache_hit, usage.cache_miss),
-            (Tokens::new(6), Tokens::new(4))
-        );
-        assert_eq!(plain(b"<html>"), Plain::NotAnAnswer);
-        assert_eq!(plain(b""), Plain::NotAnAnswer);
-        assert_eq!(plain(b"{\"choices\":[{\"fin"), Plain::Truncated);
-        assert_eq!(
-            plain(br#"{"error":{"message":"no"}}"#),
-            Plain::Error("no".into())
-        );
-        assert_eq!(plain(br#"{"object":"list"}"#), Plain::NotAnAnswer);
-    }
-
-    #[test]
-    fn a_host_error_is_told_in_its_own_words() {
-        assert_eq!(error_message(br#"{"error":{"message":"bad n"}}"#), "bad n");
-        assert_eq!(
-            error_message(br#"[{"error":{"code":429,"message":"quota"}}]"#),
-            "quota"
-        );
-        assert_eq!(error_message(b"Unauthorized"), "Unauthorized");
-        assert_eq!(error_message(b"<html>502</html>"), "no explanation");
-    }
-}
+#[path = "openai/tests/mod.rs"]
+mod tests;

@@ -62,6 +62,11 @@ impl Asked {
                 format!("Failed to parse the request body as JSON: {error}"),
             )
         })?;
+        Asked::of(host, &body, strict)
+    }
+
+    /// The same of a body that has been parsed.
+    pub(super) fn of(host: EmulatedHost, body: &Value, strict: bool) -> Result<Self, Failure> {
         let Some(model) = body["model"].as_str() else {
             return Err(Failure::of_field(
                 400,
@@ -80,14 +85,14 @@ impl Asked {
             ));
         };
         check_messages(messages)?;
-        check_sampling(host, &body)?;
-        let thinking = thinks(host, model, &body)?;
-        let call = tool_to_call(host, &body, messages, thinking)?;
-        let format = read_format(host, &body)?;
+        check_sampling(host, body)?;
+        let thinking = thinks(host, model, body)?;
+        let call = tool_to_call(host, body, messages, thinking)?;
+        let format = read_format(host, body)?;
         if strict {
-            check_strictly(host, model, &body, messages, thinking)?;
+            check_strictly(host, model, body, messages, thinking)?;
         }
-        let prompt = render(&body, messages);
+        let prompt = render(body, messages);
         if prompt.len() > CONTEXT {
             return Err(Failure::of_field(
                 400,
@@ -120,8 +125,8 @@ impl Asked {
             include_usage: body["stream_options"]["include_usage"]
                 .as_bool()
                 .unwrap_or(false),
-            max_tokens: read_max_tokens(&body)?,
-            stop: read_stop(&body),
+            max_tokens: read_max_tokens(body)?,
+            stop: read_stop(body),
             thinking,
             call,
             format,
@@ -130,12 +135,12 @@ impl Asked {
             fault: asked_fault(&last_user_text),
             last_user_text,
             last_tool_result,
-            isolation: isolation(host, &body),
+            isolation: isolation(host, body),
         })
     }
 }
 
-fn read_max_tokens(body: &Value) -> Result<Option<u64>, Failure> {
+pub(super) fn read_max_tokens(body: &Value) -> Result<Option<u64>, Failure> {
     for field in ["max_completion_tokens", "max_tokens"] {
         if body[field].is_null() {
             continue;
@@ -152,7 +157,7 @@ fn read_max_tokens(body: &Value) -> Result<Option<u64>, Failure> {
     Ok(None)
 }
 
-fn read_stop(body: &Value) -> Vec<String> {
+pub(super) fn read_stop(body: &Value) -> Vec<String> {
     match &body["stop"] {
         Value::String(one) => vec![one.clone()],
         Value::Array(several) => several
@@ -203,7 +208,7 @@ fn render(body: &Value, messages: &[Value]) -> Prefixes {
 }
 
 /// `answer in N words` as the last line of the last user message.
-fn wanted_words(text: &str) -> Option<u64> {
+pub(super) fn wanted_words(text: &str) -> Option<u64> {
     let line = text.trim_end().rsplit('\n').next()?;
     let number = line
         .trim()
@@ -215,7 +220,7 @@ fn wanted_words(text: &str) -> Option<u64> {
         .map(|wanted: u64| wanted.clamp(1, MOST_OUTPUT))
 }
 
-fn asked_fault(text: &str) -> Option<Fault> {
+pub(super) fn asked_fault(text: &str) -> Option<Fault> {
     text.lines()
         .find_map(|line| line.trim().strip_prefix("x-emulate: ")?.trim().parse().ok())
 }

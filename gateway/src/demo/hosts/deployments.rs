@@ -83,12 +83,18 @@ fn push_offer(toml: &mut String, price: &DemonstrationPrice) {
     } else {
         MARK
     };
+    // Converse knows JSON by a schema only.
+    let json_object = if price.host == EmulatedHost::Bedrock {
+        ""
+    } else {
+        "\"json_object\", "
+    };
     let [hit, miss, output] = price.dollars_per_million;
     let _ = write!(
         toml,
         "\n[[offer]]\nmodel = \"{model}\"\nid = \"{}{mark}\"\nsnapshot = \"unstated\"\n\
          context = 1_048_576\nmax_output = 131_072\n\
-         capabilities = [\"tools\", \"forced_tools\", \"json_object\", \"json_schema\", \"thinking\"]\n{SOURCE}\
+         capabilities = [\"tools\", \"forced_tools\", {json_object}\"json_schema\", \"thinking\"]\n{SOURCE}\
          \n[[offer.tariff]]\nname = \"demonstration\"\nkind = \"list\"\n\
          from = 2026-04-24T00:00:00Z\nknown = 2026-04-24T00:00:00Z\n\
          flat = {{ hit = \"{hit}\", miss = \"{miss}\", output = \"{output}\" }}\n{SOURCE}",

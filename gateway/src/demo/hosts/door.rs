@@ -9,11 +9,14 @@ use axum::extract::State;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::answer::compose;
 use super::asked::Asked;
+use super::bare;
+use super::control;
+use super::converse::{self, Target};
 use super::errors::Failure;
 use super::fault::Fault;
 use super::feeds;
@@ -24,7 +27,7 @@ use super::state::{HostState, OpenCall};
 use super::tariff;
 
 /// Largest request body; a full context of words fits.
-const LARGEST_BODY: usize = 64 << 20;
+pub(super) const LARGEST_BODY: usize = 64 << 20;
 /// Chunks generated ahead of a client that reads slowly.
 const FRAMES_AHEAD: usize = 4;
 
@@ -35,11 +38,21 @@ pub(super) async fn enter(
     let (head, body) = request.into_parts();
     let path = head.uri.path();
     if let Some(page) = path.strip_prefix("/emulator/") {
-        return emulator_page(&state, &head.method, page, body).await;
+        return control::page(&state, &head.method, page, body).await;
     }
     let completions = format!("{}/chat/completions", state.host.profile().base_path);
-    let asks = path == completions
-        || state.host == EmulatedHost::Deepseek && path == "/v1/chat/completions";
+    let converse = match state.host {
+        EmulatedHost::Bedrock => converse::target(path),
+        _ => None,
+    };
+    let deepseek = state.host == EmulatedHost::Deepseek;
+    let bare = deepseek && path == "/beta/completions";
+    let continued = deepseek && path == "/beta/chat/completions";
+    let asks = converse.is_some()
+        || path == completions
+        || bare
+        || continued
+        || deepseek && path == "/v1/chat/completions";
     if asks {
         state.count_request();
     }
@@ -49,12 +62,16 @@ pub(super) async fn enter(
         return document(StatusCode::OK, &page);
     }
     let Some(account) = account(state.host, &head.headers) else {
-        return unauthorised(state.host, &head.headers);
+        return match converse {
+            Some(_) => converse::refusal(&converse::unauthorised(&head.headers)),
+            None => unauthorised(state.host, &head.headers),
+        };
     };
     if asks && head.method == Method::POST {
-        return match chat(&state, &account, &head.headers, body).await {
+        let target = converse.as_ref();
+        return match complete(&state, &account, &head.headers, body, target, bare).await {
             Ok(response) => response,
-            Err(failure) => refusal(&state, &failure),
+            Err(failure) => refusal(&state, &failure, target),
         };
     }
     if head.method == Method::GET
@@ -65,6 +82,7 @@ pub(super) async fn enter(
     refusal(
         &state,
         &Failure::new(404, format!("{} {path} is not offered here.", head.method)),
+        converse.as_ref(),
     )
 }
 
@@ -117,11 +135,14 @@ fn unauthorised(host: EmulatedHost, headers: &HeaderMap) -> Response<Body> {
     }
 }
 
-async fn chat(
+/// `bare`: a prompt to be completed rather than a conversation.
+async fn complete(
     state: &Arc<HostState>,
     account: &str,
     headers: &HeaderMap,
     body: Body,
+    converse: Option<&Target>,
+    bare: bool,
 ) -> Result<Response<Body>, Failure> {
     let host = state.host;
     let started = state.now();
@@ -129,7 +150,14 @@ async fn chat(
         .await
         .map_err(|_| Failure::new(413, "The request body is too large or was cut off."))?;
     let set = state.take_fault();
-    let asked = Asked::read(host, &body, state.options.strict)?;
+    let (asked, echo) = match converse {
+        Some(target) => (converse::read(target, &body, state.options.strict)?, None),
+        None if bare => {
+            let (asked, echo) = bare::read(host, &body)?;
+            (asked, Some(echo))
+        }
+        None => (Asked::read(host, &body, state.options.strict)?, None),
+    };
     let by_header = match headers.get("x-emulate").map(http::HeaderValue::to_str) {
         Some(Ok(name)) => Some(
             name.parse()
@@ -142,7 +170,10 @@ async fn chat(
         return Ok(response);
     }
     let Some(model) = tariff::sold_as(host, &asked.model, started) else {
-        return Err(unknown_model(host, &asked.model));
+        return Err(match converse {
+            Some(_) => Failure::new(400, "The provided model identifier is invalid."),
+            None => unknown_model(host, &asked.model),
+        });
     };
     if host == EmulatedHost::Deepseek {
         let (granted, topped_up) = state.balance();
@@ -159,7 +190,7 @@ async fn chat(
         started,
     )
     .ok_or_else(|| Failure::of_status(host, 429))?;
-    Ok(answer(state, call, asked, fault).await)
+    Ok(answer(state, call, asked, echo, fault, converse.is_some()).await)
 }
 
 /// The faults that leave no answer and no bill.
@@ -207,7 +238,9 @@ async fn answer(
     state: &Arc<HostState>,
     mut call: OpenCall,
     asked: Asked,
+    echo: Option<String>,
     fault: Option<Fault>,
+    converse: bool,
 ) -> Response<Body> {
     let host = state.host;
     let options = &state.options;
@@ -223,10 +256,12 @@ async fn answer(
             id: call.id.clone(),
             call_id: match host {
                 EmulatedHost::Deepseek => format!("call_00_demo{number}"),
+                EmulatedHost::Bedrock => format!("tooluse_demo{number}"),
                 _ => format!("call_demo{number}"),
             },
             created: call.started.as_second(),
             model: served_model(host, call.model).to_owned(),
+            bare: echo,
         },
         answer: compose(host, &asked),
         pace: Pace::new(
@@ -243,14 +278,25 @@ async fn answer(
     let id = call.id.clone();
     let response = if asked.stream {
         let (to, frames) = mpsc::channel(FRAMES_AHEAD);
-        tokio::spawn(speech.stream(call, to));
-        respond(StatusCode::OK, "text/event-stream", body_of(frames))
+        let content_type = if converse {
+            tokio::spawn(speech.converse_stream(call, to));
+            "application/vnd.amazon.eventstream"
+        } else {
+            tokio::spawn(speech.stream(call, to));
+            "text/event-stream"
+        };
+        respond(StatusCode::OK, content_type, body_of(frames))
     } else if host == EmulatedHost::Deepseek {
         let (to, frames) = mpsc::channel(FRAMES_AHEAD);
         tokio::spawn(speech.plain_with_blank_lines(call, to));
         respond(StatusCode::OK, "application/json", body_of(frames))
     } else {
-        match speech.plain(&mut call).await {
+        let body = if converse {
+            speech.converse(&mut call).await
+        } else {
+            speech.plain(&mut call).await
+        };
+        match body {
             Ok(body) => respond(StatusCode::OK, "application/json", Body::from(body)),
             Err(Left) => {
                 let half = Bytes::from_static(b"{\"id\": \"chatcmpl-broken\", \"choi");
@@ -314,7 +360,11 @@ fn with_host_headers(host: EmulatedHost, id: &str, mut response: Response<Body>)
     response
 }
 
-fn refusal(state: &HostState, failure: &Failure) -> Response<Body> {
+fn refusal(state: &HostState, failure: &Failure, converse: Option<&Target>) -> Response<Body> {
+    let id = format!("refused-{}-{}", state.host, state.requests());
+    if converse.is_some() {
+        return with_host_headers(state.host, &id, converse::refusal(failure));
+    }
     let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = document(status, &failure.body(state.host));
     if let Some(wait) = failure
@@ -324,61 +374,10 @@ fn refusal(state: &HostState, failure: &Failure) -> Response<Body> {
     {
         response.headers_mut().insert(header::RETRY_AFTER, wait);
     }
-    let id = format!("refused-{}-{}", state.host, state.requests());
     with_host_headers(state.host, &id, response)
 }
 
-/// `/emulator/bill`, `/emulator/count`, `/emulator/fault`: for whoever runs the demonstration.
-async fn emulator_page(
-    state: &HostState,
-    method: &Method,
-    page: &str,
-    body: Body,
-) -> Response<Body> {
-    match (method, page) {
-        (&Method::GET, "bill") => document(
-            StatusCode::OK,
-            &state.book.lock().bill(state.host).to_json(),
-        ),
-        (&Method::GET, "count") => {
-            let billed = state.book.lock().bill(state.host).calls;
-            document(
-                StatusCode::OK,
-                &json!({
-                    "host": state.host.name(),
-                    "requests": state.requests(),
-                    "billed": billed,
-                    "in_flight": state.calls_in_flight(),
-                }),
-            )
-        }
-        (&Method::POST, "fault") => {
-            let body = axum::body::to_bytes(body, LARGEST_BODY)
-                .await
-                .unwrap_or_default();
-            match set_fault(state, &body) {
-                Ok(shown) => document(StatusCode::OK, &shown),
-                Err(wrong) => document(StatusCode::BAD_REQUEST, &json!({"error": wrong})),
-            }
-        }
-        _ => document(
-            StatusCode::NOT_FOUND,
-            &json!({"error": "there are GET bill, GET count and POST fault {\"fault\": NAME or null, \"times\": N}"}),
-        ),
-    }
-}
-
-fn set_fault(state: &HostState, body: &[u8]) -> Result<Value, String> {
-    let asked: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    let fault: Option<Fault> = asked["fault"].as_str().map(str::parse).transpose()?;
-    let times = asked["times"]
-        .as_u64()
-        .and_then(|times| u32::try_from(times).ok());
-    state.set_fault(fault, times);
-    Ok(json!({"fault": fault.map(|fault| fault.to_string()), "times": times}))
-}
-
-fn document(status: StatusCode, document: &Value) -> Response<Body> {
+pub(super) fn document(status: StatusCode, document: &Value) -> Response<Body> {
     respond(status, "application/json", Body::from(document.to_string()))
 }
 

@@ -1,5 +1,6 @@
 //! Eleven emulated hosts on loopback: each speaks chat completions at its documented path with its
-//! own model ids, shapes, speed and context cache, and keeps its own bill. They exist for the
+//! own model ids, shapes, speed and context cache, and keeps its own bill; Bedrock speaks Converse
+//! as well. They exist for the
 //! demonstration and for tests; nothing here knows the gateway's catalog, pricing or money.
 //!
 //! Tokens are words (see `tokens`): a test or a player of traffic can ask for exact sizes. A line
@@ -7,8 +8,11 @@
 
 mod answer;
 mod asked;
+mod bare;
 mod bill;
 mod cache;
+mod control;
+mod converse;
 mod deployments;
 mod door;
 mod errors;
@@ -105,6 +109,14 @@ impl EmulatedHosts {
     /// Append `/chat/completions`.
     pub fn base_url(&self, host: EmulatedHost) -> String {
         format!("{}{}", self.root_url(host), host.profile().base_path)
+    }
+
+    /// What precedes `/model/{id}/converse` at Bedrock, and the paths of its wire at the others.
+    pub fn wire_url(&self, host: EmulatedHost) -> String {
+        match host {
+            EmulatedHost::Bedrock => self.root_url(host),
+            _ => self.base_url(host),
+        }
     }
 
     /// The credential of the account `default`; see [`EmulatedHost::credential_of`] for others.

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, message};
+use super::answer::{Answer, Said, message};
+use super::bare;
 use super::bill::dollars;
 use super::fault::Fault;
 use super::profile::EmulatedHost;
@@ -16,6 +17,8 @@ pub(super) struct Head {
     /// Seconds since 1970.
     pub created: i64,
     pub model: String,
+    /// A bare prompt is completed; this much of it stands before the answer.
+    pub bare: Option<String>,
 }
 
 /// An answer's counts as the host will bill them.
@@ -95,9 +98,14 @@ pub(super) fn completion(head: &Head, answer: &Answer, finish: &str, usage: Valu
         "logprobs": null,
         "finish_reason": finish,
     });
+    let mut object = "chat.completion";
+    if let (Some(echo), Said::Text(text)) = (&head.bare, &answer.said) {
+        object = "text_completion";
+        choice = bare::choice(&format!("{echo}{}", text.concat()), Some(finish));
+    }
     let mut body = json!({
         "id": head.id,
-        "object": "chat.completion",
+        "object": object,
         "created": head.created,
         "model": head.model,
         "system_fingerprint": "fp_demonstration",
@@ -117,6 +125,10 @@ pub(super) fn completion(head: &Head, answer: &Answer, finish: &str, usage: Valu
 /// One chunk of a stream; `usage_null` where the caller asked for usage and this chunk has none.
 pub(super) fn chunk(head: &Head, delta: Value, finish: Option<&str>, usage_null: bool) -> Value {
     let mut choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish});
+    if head.bare.is_some() {
+        let text = choice["delta"]["content"].as_str().unwrap_or("");
+        choice = bare::choice(text, finish);
+    }
     if head.host == EmulatedHost::Azure {
         choice["content_filter_results"] = filter_results();
     }
@@ -150,7 +162,7 @@ pub(super) fn error_frame() -> Value {
 fn frame(head: &Head, choices: Value) -> Value {
     json!({
         "id": head.id,
-        "object": "chat.completion.chunk",
+        "object": if head.bare.is_some() { "text_completion" } else { "chat.completion.chunk" },
         "created": head.created,
         "model": head.model,
         "system_fingerprint": "fp_demonstration",

@@ -95,7 +95,7 @@ pub(super) struct Speech {
 
 impl Speech {
     /// The last token that is generated: half of them where the fault says so.
-    fn end(&self) -> u64 {
+    pub(super) fn end(&self) -> u64 {
         let tokens = self.answer.tokens();
         if self.fault.is_some_and(Fault::halves) {
             tokens / 2
@@ -104,7 +104,7 @@ impl Speech {
         }
     }
 
-    fn counts(&self, call: &OpenCall, output: u64) -> Counts {
+    pub(super) fn counts(&self, call: &OpenCall, output: u64) -> Counts {
         let price = tariff::in_force(self.head.host, call.model, call.started);
         let cost = price.map_or(0, |price| {
             i128::from(call.cache_hit) * i128::from(price.charges.hit)
@@ -129,14 +129,14 @@ impl Speech {
         )
     }
 
-    fn finish(&self) -> &'static str {
+    pub(super) fn finish(&self) -> &'static str {
         match self.fault {
             Some(Fault::GaveUp) => "insufficient_system_resource",
             _ => self.answer.finish,
         }
     }
 
-    fn settle(&self, call: &mut OpenCall) {
+    pub(super) fn settle(&self, call: &mut OpenCall) {
         call.generate_to(self.end());
         let whole = self.answer.after(&self.prompt);
         call.settle(
@@ -146,8 +146,13 @@ impl Speech {
         );
     }
 
-    /// Generates the whole answer, then writes it as one document.
-    pub(super) async fn plain(&self, call: &mut OpenCall) -> Result<String, Left> {
+    /// The latest token that is there by now, between two others.
+    pub(super) fn due(&self, least: u64, most: u64) -> u64 {
+        self.pace.due().clamp(least, most)
+    }
+
+    /// Generates the whole answer and settles it.
+    pub(super) async fn generate(&self, call: &mut OpenCall) -> Result<(), Left> {
         const LOOK_AGAIN: Duration = Duration::from_millis(50);
         let end = self.end();
         loop {
@@ -166,9 +171,15 @@ impl Speech {
             }
             _ => self.settle(call),
         }
+        Ok(())
+    }
+
+    /// Generates the whole answer, then writes it as one document.
+    pub(super) async fn plain(&self, call: &mut OpenCall) -> Result<String, Left> {
+        self.generate(call).await?;
         let usage = match self.fault {
             Some(Fault::NoUsage) => Value::Null,
-            _ => self.usage(call, end),
+            _ => self.usage(call, self.end()),
         };
         Ok(completion(&self.head, &self.answer, self.finish(), usage).to_string())
     }
@@ -214,13 +225,17 @@ impl Speech {
         if self.head.host == EmulatedHost::Deepseek && self.thinking {
             opening = json!({"role": "assistant", "content": null, "reasoning_content": ""});
         }
-        data(to, &self.chunk(opening, None)).await?;
+        match &self.head.bare {
+            None => data(to, &self.chunk(opening, None)).await?,
+            Some(echo) if echo.is_empty() => {}
+            Some(echo) => data(to, &self.chunk(json!({"content": echo}), None)).await?,
+        }
         let end = self.end();
         let mut sent = 0;
         let mut spoilt = false;
         while sent < end {
             self.wait_for(sent + 1, to).await?;
-            let (delta, tokens) = self.delta(sent, self.pace.due().clamp(sent + 1, end));
+            let (delta, tokens) = self.delta(sent, self.due(sent + 1, end));
             sent = (sent + tokens).min(end);
             call.generate_to(sent);
             let mut frame = self.chunk(delta, None);
@@ -293,7 +308,7 @@ impl Speech {
     }
 
     /// The next delta of tokens `from..to` at most, and how many it carries.
-    fn delta(&self, from: u64, to: u64) -> (Value, u64) {
+    pub(super) fn delta(&self, from: u64, to: u64) -> (Value, u64) {
         let thought = self.answer.reasoning_tokens();
         if from < thought {
             let to = to.min(thought).min(from + TEXT_TOKENS);
@@ -334,7 +349,11 @@ impl Speech {
     }
 
     /// Waits for the first token; DeepSeek sends comments meanwhile, and one in any case.
-    async fn wait_for_first(&self, call: &OpenCall, to: &Sender<Frame>) -> Result<(), Left> {
+    pub(super) async fn wait_for_first(
+        &self,
+        call: &OpenCall,
+        to: &Sender<Frame>,
+    ) -> Result<(), Left> {
         if self.head.host != EmulatedHost::Deepseek {
             return wait_until(self.pace.at(1), to).await;
         }
@@ -350,7 +369,7 @@ impl Speech {
         }
     }
 
-    async fn wait_for(&self, token: u64, to: &Sender<Frame>) -> Result<(), Left> {
+    pub(super) async fn wait_for(&self, token: u64, to: &Sender<Frame>) -> Result<(), Left> {
         if self.pace.due() >= token {
             return if to.is_closed() { Err(Left) } else { Ok(()) };
         }

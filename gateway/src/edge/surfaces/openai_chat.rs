@@ -2,11 +2,20 @@
 //! looks. Everything else in the body is the host's business and passes through.
 //! Source: the official clients' types (openai-python 2.x `chat.completion_create_params`).
 
+pub(super) mod conversation;
+mod talk;
+mod whole;
+pub(super) mod words;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+pub use conversation::conversation;
+pub use talk::Talk;
+pub use whole::whole;
 
 use crate::chat::scan::{self, Member};
 use crate::chat::{
@@ -14,9 +23,9 @@ use crate::chat::{
 };
 
 /// More answers to one question than this is taken for a mistake.
-const MAX_CHOICES: u64 = 16;
+pub(super) const MAX_CHOICES: u64 = 16;
 /// No model of this family writes more; beyond it a number is absurd rather than generous.
-const MAX_OUTPUT: u64 = 1 << 24;
+pub(super) const MAX_OUTPUT: u64 = 1 << 24;
 /// Fields read as values are small; a schema is the largest of them.
 const FIELD_BYTES: usize = 1 << 20;
 
@@ -29,10 +38,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         .map_err(|malformed| Refusal::new(Code::InvalidRequest, malformed.to_string()))?;
     let mut reader = Reader {
         frames: &frames,
-        needs: Needs {
-            images: object.has_image,
-            ..Needs::default()
-        },
+        needs: Needs::default(),
         model: None,
         stream: false,
         usage_wanted: false,
@@ -67,6 +73,8 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
             "`messages` is missing; send at least one message",
         ));
     }
+    reader.spans.members = object.members;
+    reader.spans.seen = object.seen;
     Ok(Request {
         model,
         stream: reader.stream,
@@ -75,6 +83,8 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         choices: reader.choices,
         needs: reader.needs,
         effort: reader.effort,
+        follows: None,
+        keep: false,
         original: Original {
             dialect: Dialect::OpenaiChat,
             spans: reader.spans,
@@ -83,7 +93,8 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
     })
 }
 
-fn first_member(frames: &Frames) -> usize {
+/// Right after the opening brace.
+pub(super) fn first_member(frames: &Frames) -> usize {
     let mut at = 0;
     for part in frames.parts() {
         match memchr::memchr(b'{', part) {
@@ -94,7 +105,8 @@ fn first_member(frames: &Frames) -> usize {
     at
 }
 
-fn shown(key: &str) -> String {
+/// A key of the caller's, short enough for a message.
+pub(super) fn shown(key: &str) -> String {
     key.chars().take(40).collect()
 }
 
@@ -126,6 +138,7 @@ impl Reader<'_> {
                     ));
                 }
                 self.messages = true;
+                self.needs.images = member.has_image;
                 self.spans.prompt_bytes += member.value.len();
             }
             "model" => {
@@ -196,18 +209,34 @@ impl Reader<'_> {
                 }
                 let thinking: Option<Thinking> =
                     self.optional(member, "an object with a `type`")?;
-                if thinking.and_then(|thinking| thinking.r#type).as_deref() == Some("disabled") {
-                    self.effort = Effort::Off;
+                match thinking.and_then(|thinking| thinking.r#type).as_deref() {
+                    Some("disabled") => self.think(Effort::Off),
+                    Some("enabled" | "adaptive") => self.think(Effort::High),
+                    _ => {}
                 }
             }
             "reasoning_effort" => {
                 let effort: Option<Value> = self.optional(member, "a word such as high")?;
-                self.effort = match effort.as_ref().and_then(Value::as_str) {
-                    Some("none" | "off") => Effort::Off,
-                    Some("max" | "ultra") => Effort::Max,
-                    Some(_) => Effort::High,
-                    None => self.effort,
-                };
+                self.think_so_much(effort.as_ref());
+            }
+            "enable_thinking" => {
+                let on: Option<Value> = self.optional(member, "true or false")?;
+                self.switch(on.as_ref());
+            }
+            "reasoning" => {
+                let reasoning: Option<Value> = self.optional(member, "an object")?;
+                if let Some(Value::Object(reasoning)) = reasoning {
+                    self.switch(reasoning.get("enabled"));
+                    self.think_so_much(reasoning.get("effort"));
+                }
+            }
+            "chat_template_kwargs" => {
+                let kwargs: Option<Value> = self.optional(member, "an object")?;
+                if let Some(Value::Object(kwargs)) = kwargs {
+                    self.switch(kwargs.get("thinking"));
+                    self.switch(kwargs.get("enable_thinking"));
+                    self.think_so_much(kwargs.get("reasoning_effort"));
+                }
             }
             "temperature" | "top_p" | "presence_penalty" | "frequency_penalty" => {
                 let _: Option<f64> = self.optional(member, "a number")?;
@@ -215,6 +244,34 @@ impl Reader<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Of several fields that speak of thinking, in any order: off stands, then the most.
+    fn think(&mut self, effort: Effort) {
+        let rank = |effort| match effort {
+            Effort::Unsaid => 0,
+            Effort::High => 1,
+            Effort::Max => 2,
+            Effort::Off => 3,
+        };
+        if rank(effort) > rank(self.effort) {
+            self.effort = effort;
+        }
+    }
+
+    fn switch(&mut self, on: Option<&Value>) {
+        match on {
+            Some(Value::Bool(true)) => self.think(Effort::High),
+            Some(Value::Bool(false)) => self.think(Effort::Off),
+            _ => {}
+        }
+    }
+
+    fn think_so_much(&mut self, effort: Option<&Value>) {
+        match effort {
+            Some(Value::String(word)) => self.think(self::effort(word)),
+            other => self.switch(other),
+        }
     }
 
     fn bound_output(&mut self, member: &Member) -> Result<(), Refusal> {
@@ -280,6 +337,15 @@ impl Reader<'_> {
     }
 }
 
+/// The words of all dialects, as DeepSeek maps them: low and medium are high to it.
+pub fn effort(word: &str) -> Effort {
+    match word {
+        "none" | "off" => Effort::Off,
+        "max" | "ultra" => Effort::Max,
+        _ => Effort::High,
+    }
+}
+
 fn wrong(field: &str, what: &str) -> Refusal {
     Refusal::invalid(field, format!("`{field}` must be {what}"))
 }
@@ -288,7 +354,9 @@ fn wrong(field: &str, what: &str) -> Refusal {
 /// the backends considered beside them.
 pub fn error_body(refusal: &Refusal) -> Bytes {
     let kind = match refusal.code {
-        Code::InvalidRequest | Code::TooLarge | Code::NotFound => "invalid_request_error",
+        Code::InvalidRequest | Code::TooLarge | Code::NotFound | Code::Conflict => {
+            "invalid_request_error"
+        }
         Code::InvalidKey => "authentication_error",
         Code::NoCertifiedBackend | Code::NotAllowed => "permission_error",
         Code::BudgetExceeded => "insufficient_quota",
@@ -310,6 +378,11 @@ pub fn error_body(refusal: &Refusal) -> Bytes {
     Bytes::from(json!({ "error": error }).to_string())
 }
 
+/// The status of a refusal: the contract's own, which OpenAI's clients understand as theirs.
+pub fn error_status(code: Code) -> u16 {
+    code.status()
+}
+
 /// The event that ends a stream which cannot be completed: clients raise on an `error` in it, and
 /// no `[DONE]` follows.
 pub fn stream_error(refusal: &Refusal) -> Bytes {
@@ -326,6 +399,8 @@ pub fn seconds(wait: Duration) -> u64 {
 
 #[cfg(test)]
 mod passing;
+#[cfg(test)]
+mod telling_tests;
 
 #[cfg(test)]
 mod tests {

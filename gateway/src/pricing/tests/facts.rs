@@ -482,7 +482,7 @@ fn the_examples_for_deployments_are_right_once_renamed() {
             examples += 1;
         }
     }
-    assert_eq!(examples, 4);
+    assert_eq!(examples, 5);
     if let Err(error) = Catalog::load(&[config().join("catalog"), folder.path().to_owned()]) {
         panic!("{error}");
     }

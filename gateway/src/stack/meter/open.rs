@@ -96,7 +96,7 @@ impl OpenEntry {
             attempt: dispatch.attempt,
             payer: asked.principal.payer.clone(),
             tags: tags(planned),
-            surface: asked.surface.name.into(),
+            surface: asked.surface.name().into(),
             place: site.place.clone(),
             started: now,
             first_byte: None,
@@ -140,6 +140,16 @@ impl OpenEntry {
 
     pub(super) fn request(&self) -> &Request {
         &self.dispatch.planned.asked.request
+    }
+
+    /// Whether what passes may have to be read again: for the thinking behind calls, or to go on
+    /// elsewhere.
+    pub(super) fn may_be_needed_again(&self) -> bool {
+        let planned = &self.dispatch.planned;
+        let request = self.request();
+        request.needs.tools
+            || request.keep
+            || (request.choices == 1 && self.dispatch.rank + 1 < planned.plan.ranked.len())
     }
 
     fn site(&self) -> &Site {

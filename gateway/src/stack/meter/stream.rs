@@ -1,34 +1,46 @@
-//! A stream on its way to the caller: watched in place, settled before its last bytes are passed
-//! on, and drained or cancelled when the caller leaves.
+//! A stream on its way to the caller: watched as it passes or told anew, settled before its last
+//! bytes are passed on, and drained or cancelled when the caller leaves. One that breaks off says so
+//! to whoever reads it, who may go on elsewhere.
 
 use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body, Frame};
+use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
+use super::course::{Course, Shared, SoFar};
+use super::keep::keep;
 use super::open::{Durable, OpenEntry};
-use crate::backend::wires::openai::Sight;
 use crate::chat::{Code, CountedBy, Refusal};
 use crate::ledger::Outcome;
 
 /// An answer being streamed.
-pub struct MeteredStream(Option<Flow>);
+pub(in super::super) struct MeteredStream(Option<Flow>);
+
+/// What comes of a stream.
+pub(in super::super) enum Piece {
+    Bytes(Bytes),
+    /// It ended before its answer did, and is settled. Nothing follows.
+    Broken(Refusal),
+}
+
+const UNFINISHED: &str =
+    "the host's stream ended before the answer was complete; what came is not the whole answer";
 
 struct Flow {
     upstream: Incoming,
-    sight: Sight,
+    course: Course,
     open: OpenEntry,
     ready: VecDeque<Bytes>,
     /// A settlement that must be durable before what is ready may be passed on.
     waiting: Option<Durable>,
+    broken: Option<Refusal>,
     idle: Pin<Box<Sleep>>,
     last: Instant,
     ended: bool,
@@ -44,7 +56,7 @@ impl MeteredStream {
     /// A stream of which `begun` has been read.
     pub(super) fn new(
         upstream: Incoming,
-        sight: Sight,
+        course: Course,
         open: OpenEntry,
         begun: Vec<Bytes>,
     ) -> Self {
@@ -52,26 +64,23 @@ impl MeteredStream {
         let mut flow = Flow {
             idle: Box::pin(sleep_until(last + open.rooms().limits.idle_timeout)),
             upstream,
-            sight,
+            course,
             open,
             ready: VecDeque::new(),
             waiting: None,
+            broken: None,
             last,
             ended: false,
         };
         flow.pass(begun);
         MeteredStream(Some(flow))
     }
-}
 
-impl Body for MeteredStream {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    /// The next bytes; `None` after the end.
+    pub(in super::super) fn poll_piece(
+        &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Piece>> {
         let Some(flow) = &mut self.0 else {
             return Poll::Ready(None);
         };
@@ -81,16 +90,16 @@ impl Body for MeteredStream {
                 flow.waiting = None;
             }
             if let Some(piece) = flow.ready.pop_front() {
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
+                return Poll::Ready(Some(Piece::Bytes(piece)));
             }
             if flow.ended {
-                return Poll::Ready(None);
+                return Poll::Ready(flow.broken.take().map(Piece::Broken));
             }
             match Pin::new(&mut flow.upstream).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
                         flow.last = Instant::now();
-                        let pieces = flow.sight.take(data);
+                        let pieces = flow.course.take(data);
                         flow.pass(pieces);
                     }
                 }
@@ -105,59 +114,85 @@ impl Body for MeteredStream {
             }
         }
     }
+
+    /// What the caller has of the answer: shared with whoever told it, or read again from what
+    /// passed. `None` if that is no longer known.
+    pub(in super::super) fn so_far(&self) -> Option<Shared> {
+        let flow = self.0.as_ref()?;
+        if let Some(shared) = flow.course.shared() {
+            return Some(shared);
+        }
+        let said = flow.course.said()?;
+        let speaker = flow.open.dispatch().planned.resume(&said)?;
+        Some(std::sync::Arc::new(parking_lot::Mutex::new(SoFar::of(
+            said, speaker,
+        ))))
+    }
 }
 
 impl Flow {
     /// Queues what has come; a stream that says it is done is settled first.
     fn pass(&mut self, pieces: impl IntoIterator<Item = Bytes>) {
         self.ready.extend(pieces);
-        let report = self.sight.report();
-        if report.done && !self.open.is_settled() {
-            let outcome = if report.complete() {
-                Outcome::Answered
-            } else {
-                Outcome::Cut
-            };
-            self.settle(outcome);
-            self.say_cost();
-        } else if let Some(error) = &report.error
-            && !self.open.is_settled()
-        {
-            tracing::debug!(entry = %self.open.id(), error, "the host reported an error inside its stream");
-            self.settle(Outcome::Cut);
+        if self.open.is_settled() {
+            return;
         }
+        let report = self.course.report();
+        if let Some(error) = &report.error {
+            let told = format!("the host gave up inside its answer: {error}");
+            self.give_up(told, Outcome::Cut);
+        } else if report.done {
+            if report.complete() {
+                self.complete();
+            } else {
+                self.give_up(UNFINISHED.to_owned(), Outcome::Cut);
+            }
+        }
+    }
+
+    /// The whole answer is here: settled, kept where it will be needed again, and closed.
+    fn complete(&mut self) {
+        self.settle(Outcome::Answered);
+        keep(&self.open, &self.course);
+        self.ready.extend(self.course.close());
+        self.say_cost();
+    }
+
+    fn give_up(&mut self, why: String, outcome: Outcome) {
+        let code = if outcome == Outcome::TimedOut {
+            Code::TimedOut
+        } else {
+            Code::HostFailed
+        };
+        let mut refusal = Refusal::new(code, why);
+        refusal.attempts = self.open.dispatch().attempt;
+        self.settle(outcome);
+        self.broken = Some(refusal);
+        self.ended = true;
     }
 
     /// The host has nothing more to say. An answer that did not come to its end says so.
     fn finish(&mut self, broken: Option<String>, otherwise: Outcome) {
         self.ended = true;
-        let rest = self.sight.end();
+        let rest = self.course.end();
+        let complete = broken.is_none() && self.course.report().complete();
         // Half an event would spoil the error that follows it.
-        if broken.is_none() && self.sight.report().complete() {
+        if complete {
             self.pass(rest);
         }
         if self.open.is_settled() {
             return;
         }
-        if broken.is_none() && self.sight.report().complete() {
-            self.settle(Outcome::Answered);
-            self.say_cost();
-            return;
+        if complete {
+            self.complete();
+        } else {
+            let why = broken.unwrap_or_else(|| UNFINISHED.to_owned());
+            self.give_up(why, otherwise);
         }
-        let mut refusal = Refusal::new(
-            if otherwise == Outcome::TimedOut { Code::TimedOut } else { Code::HostFailed },
-            broken.unwrap_or_else(|| {
-                "the host's stream ended before the answer was complete; what came is not the whole answer".to_owned()
-            }),
-        );
-        refusal.attempts = self.open.dispatch().attempt;
-        let surface = self.open.dispatch().planned.asked.surface;
-        self.settle(otherwise);
-        self.ready.push_back((surface.stream_error)(&refusal));
     }
 
     fn settle(&mut self, outcome: Outcome) {
-        let settled = settle(&mut self.open, &self.sight, outcome);
+        let settled = settle(&mut self.open, &self.course, outcome);
         if !settled.is_ready() {
             self.waiting = Some(settled);
         }
@@ -194,7 +229,7 @@ impl Flow {
         self.open.caller_left();
         let deadline = Instant::now() + limits.drain_time;
         while !self.open.is_settled() {
-            let report = self.sight.report();
+            let report = self.course.report();
             if self
                 .open
                 .cost_of_rest(report.reasoning_bytes + report.visible_bytes)
@@ -206,26 +241,29 @@ impl Flow {
             match timeout_at(silence, self.upstream.frame()).await {
                 Ok(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
-                        let _ = self.sight.take(data);
-                        if self.sight.report().done {
+                        let _ = self.course.take(data);
+                        if self.course.report().done {
                             break;
                         }
                     }
                 }
                 Ok(None) => {
-                    let _ = self.sight.end();
+                    let _ = self.course.end();
                     break;
                 }
                 Ok(Some(Err(_))) | Err(_) => break,
             }
         }
-        settle(&mut self.open, &self.sight, Outcome::Left);
+        settle(&mut self.open, &self.course, Outcome::Left);
+        if self.course.report().complete() {
+            keep(&self.open, &self.course);
+        }
     }
 }
 
 /// Books a stream by what was reported, or else by what was seen.
-fn settle(open: &mut OpenEntry, sight: &Sight, outcome: Outcome) -> Durable {
-    let report = sight.report();
+fn settle(open: &mut OpenEntry, course: &Course, outcome: Outcome) -> Durable {
+    let report = course.report();
     if report.nonsense {
         open.nonsense();
     }
@@ -263,9 +301,9 @@ impl Drop for MeteredStream {
             // The process is ending: what was seen is booked.
             Err(_) => {
                 let Flow {
-                    mut open, sight, ..
+                    mut open, course, ..
                 } = flow;
-                settle(&mut open, &sight, Outcome::Left);
+                settle(&mut open, &course, Outcome::Left);
             }
         }
     }

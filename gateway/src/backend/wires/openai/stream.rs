@@ -1,6 +1,6 @@
 //! A look at a server-sent event stream as it passes: usage, finish, errors and how much was said,
-//! without touching the bytes but to hide a usage that the caller did not ask for. Events may be
-//! cut anywhere and lines may end with LF, CRLF or CR (WHATWG HTML, section 9.2).
+//! without touching the bytes but to hide a usage that the caller did not ask for, or to give
+//! thinking the name that callers know. Relies on `sse` to find the events.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -10,14 +10,12 @@ use memchr::{memchr2, memmem};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
+use super::sse::{Pending, Walk};
 use super::usage::RawUsage;
 use super::{error_text, finish};
 use crate::chat::{Finish, Usage};
-
-/// An event larger than this passes unread.
-const EVENT_LIMIT: usize = 4 << 20;
 
 static USAGE: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"usage\""));
@@ -25,6 +23,8 @@ static FINISH: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"finish_reason\":"));
 static CONTENT: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"content\":"));
+static TEXT: LazyLock<memmem::Finder<'static>> =
+    LazyLock::new(|| memmem::Finder::new(b"\"text\":"));
 static REASONING: LazyLock<memmem::Finder<'static>> =
     LazyLock::new(|| memmem::Finder::new(b"\"reasoning\":"));
 static ARGUMENTS: LazyLock<memmem::Finder<'static>> =
@@ -67,10 +67,10 @@ pub type Pieces = SmallVec<[Bytes; 2]>;
 #[derive(Debug)]
 pub struct Sight {
     hide_usage: bool,
-    /// The beginning of an event whose end has not come.
-    pending: BytesMut,
-    /// Inside an event too large to be kept: its rest passes unread.
-    oversize: bool,
+    rename_reasoning: bool,
+    /// A choice says `text` rather than a delta.
+    bare: bool,
+    pending: Pending,
     report: Report,
 }
 
@@ -78,18 +78,28 @@ pub struct Sight {
 enum Verdict {
     Pass,
     Drop,
-    /// These bytes of it become `null`.
-    Blank(Range<usize>),
+    /// These bytes of it become others.
+    Edit(SmallVec<[(Range<usize>, &'static [u8]); 2]>),
 }
 
 impl Sight {
-    /// `hide_usage`: the caller did not ask for it; we did.
-    pub fn new(hide_usage: bool) -> Self {
+    /// `hide_usage`: the caller did not ask for it; we did. `rename_reasoning`: the host calls
+    /// thinking `reasoning`, callers of this dialect read `reasoning_content`.
+    pub fn new(hide_usage: bool, rename_reasoning: bool) -> Self {
         Sight {
             hide_usage,
-            pending: BytesMut::new(),
-            oversize: false,
+            rename_reasoning,
+            bare: false,
+            pending: Pending::default(),
             report: Report::default(),
+        }
+    }
+
+    /// Of a stream of text completions.
+    pub fn of_completions(hide_usage: bool) -> Self {
+        Sight {
+            bare: true,
+            ..Sight::new(hide_usage, false)
         }
     }
 
@@ -99,64 +109,34 @@ impl Sight {
 
     /// Takes the next bytes, gives back what may be passed on: whole events only.
     pub fn take(&mut self, chunk: Bytes) -> Pieces {
-        let buffer = if self.pending.is_empty() {
-            chunk
-        } else {
-            self.pending.extend_from_slice(&chunk);
-            self.pending.split().freeze()
-        };
+        let buffer = self.pending.join(chunk);
         let mut pieces = Pieces::new();
         let mut passed = 0;
-        let mut event = 0;
-        let mut line = 0;
-        let mut data: SmallVec<[Range<usize>; 2]> = SmallVec::new();
-        while let Some(found) = memchr2(b'\n', b'\r', &buffer[line..]) {
-            let end = line + found;
-            let mut next = end + 1;
-            if buffer[end] == b'\r' {
-                match buffer.get(next) {
-                    Some(b'\n') => next += 1,
-                    Some(_) => {}
-                    // The line feed may follow in the next bytes.
-                    None => break,
-                }
-            }
-            if line < end {
-                if let Some(payload) = payload(&buffer, line..end) {
-                    data.push(payload);
-                }
-                line = next;
+        let mut walk = Walk::new(&buffer);
+        for event in &mut walk {
+            if self.pending.was_oversize() {
                 continue;
             }
-            let verdict = if std::mem::take(&mut self.oversize) {
-                Verdict::Pass
-            } else {
-                self.event(&buffer, &data)
-            };
-            data.clear();
-            match verdict {
+            match self.event(&buffer, &event.data) {
                 Verdict::Pass => {}
                 Verdict::Drop => {
-                    push(&mut pieces, buffer.slice(passed..event));
-                    passed = next;
+                    push(&mut pieces, buffer.slice(passed..event.span.start));
+                    passed = event.span.end;
                 }
-                Verdict::Blank(range) => {
-                    push(&mut pieces, buffer.slice(passed..range.start));
-                    push(&mut pieces, Bytes::from_static(b"null"));
-                    passed = range.end;
+                Verdict::Edit(edits) => {
+                    for (range, with) in edits {
+                        push(&mut pieces, buffer.slice(passed..range.start));
+                        push(&mut pieces, Bytes::from_static(with));
+                        passed = range.end;
+                    }
                 }
             }
-            line = next;
-            event = next;
         }
-        if self.oversize || buffer.len() - event > EVENT_LIMIT {
-            self.oversize = true;
+        let event = walk.event;
+        if self.pending.keep(&buffer, event) {
+            push(&mut pieces, buffer.slice(passed.min(event)..event));
+        } else {
             push(&mut pieces, buffer.slice(passed..));
-            return pieces;
-        }
-        push(&mut pieces, buffer.slice(passed.min(event)..event));
-        if event < buffer.len() {
-            self.pending.extend_from_slice(&buffer[event..]);
         }
         pieces
     }
@@ -164,25 +144,42 @@ impl Sight {
     /// The stream has ended: what is left, an event without its blank line, is read and given back
     /// closed. What it is worth is the report's to say: a stream that broke off leaves half an event.
     pub fn end(&mut self) -> Pieces {
-        let mut rest = self.pending.split();
-        if rest.is_empty() {
-            return Pieces::new();
-        }
-        rest.extend_from_slice(b"\n\n");
-        self.take(rest.freeze())
+        self.pending
+            .end()
+            .map_or_else(Pieces::new, |rest| self.take(rest))
     }
 
     fn event(&mut self, buffer: &[u8], data: &[Range<usize>]) -> Verdict {
         let mut verdict = Verdict::Pass;
         // One data line an event on this wire; of several, each is read by itself.
         for range in data {
-            if let Some(found) = self.payload(&buffer[range.clone()]) {
-                verdict = match found {
-                    Verdict::Blank(inner) => {
-                        Verdict::Blank(range.start + inner.start..range.start + inner.end)
+            let payload = &buffer[range.clone()];
+            let found = self.payload(payload);
+            let renamed = if self.rename_reasoning {
+                reasoning_keys(payload)
+            } else {
+                SmallVec::new()
+            };
+            match found {
+                Some(Verdict::Drop) => verdict = Verdict::Drop,
+                found => {
+                    let mut edits = match found {
+                        Some(Verdict::Edit(edits)) => edits,
+                        _ => SmallVec::new(),
+                    };
+                    edits.extend(renamed.into_iter().map(|key| (key, RENAMED)));
+                    if edits.is_empty() {
+                        continue;
                     }
-                    other => other,
-                };
+                    for (inner, _) in &mut edits {
+                        *inner = range.start + inner.start..range.start + inner.end;
+                    }
+                    edits.sort_by_key(|(range, _)| range.start);
+                    match &mut verdict {
+                        Verdict::Edit(earlier) => earlier.extend(edits),
+                        _ => verdict = Verdict::Edit(edits),
+                    }
+                }
             }
         }
         verdict
@@ -191,7 +188,8 @@ impl Sight {
     fn payload(&mut self, payload: &[u8]) -> Option<Verdict> {
         if payload == b"[DONE]" {
             self.report.done = true;
-            return None;
+            // After a failure it would make a part look like the whole.
+            return self.failed().then_some(Verdict::Drop);
         }
         self.report.events += 1;
         if self.report.events == 1 {
@@ -199,7 +197,8 @@ impl Sight {
         }
         if payload.starts_with(b"{\"error\"") || payload.starts_with(b"{ \"error\"") {
             self.error(payload);
-            return None;
+            // It is told in the caller's dialect, once nobody else can go on.
+            return self.failed().then_some(Verdict::Drop);
         }
         if let Some(word) = FINISH
             .find(payload)
@@ -208,6 +207,19 @@ impl Sight {
             self.report.finish = Some(finish(std::str::from_utf8(&payload[word]).unwrap_or("")));
         }
         self.count(payload);
+        let usage = self.usage_in(payload);
+        if self.failed() {
+            return Some(Verdict::Drop);
+        }
+        usage
+    }
+
+    /// The host said that it will not complete the answer.
+    fn failed(&self) -> bool {
+        self.report.error.is_some() || self.report.finish == Some(Finish::HostGaveUp)
+    }
+
+    fn usage_in(&mut self, payload: &[u8]) -> Option<Verdict> {
         let at = USAGE.find(payload)?;
         let rest = payload[at + 7..].trim_ascii_start();
         let value = rest.strip_prefix(b":")?.trim_ascii_start();
@@ -242,6 +254,11 @@ impl Sight {
 
     /// How much was said, for streams whose usage never comes.
     fn count(&mut self, payload: &[u8]) {
+        if self.bare {
+            let text = TEXT.find(payload).and_then(|at| string_at(payload, at + 7));
+            self.report.visible_bytes += text.map_or(0, |text| text.len()) as u64;
+            return;
+        }
         if let Some(at) = CONTENT.find(payload) {
             let bytes = string_at(payload, at + 9).map_or(0, |text| text.len()) as u64;
             if payload[..at].ends_with(b"reasoning_") {
@@ -289,7 +306,10 @@ impl Sight {
             return Some(Verdict::Drop);
         }
         let start = raw.get().as_ptr() as usize - payload.as_ptr() as usize;
-        Some(Verdict::Blank(start..start + raw.get().len()))
+        Some(Verdict::Edit(smallvec![(
+            start..start + raw.get().len(),
+            b"null" as &[u8],
+        )]))
     }
 }
 
@@ -299,20 +319,38 @@ fn push(pieces: &mut Pieces, piece: Bytes) {
     }
 }
 
-/// The data of a `data:` line.
-fn payload(buffer: &[u8], line: Range<usize>) -> Option<Range<usize>> {
-    let text = &buffer[line.clone()];
-    // A byte order mark may stand before the first line.
-    let mark = if text.starts_with(b"\xEF\xBB\xBF") {
-        3
-    } else {
-        0
-    };
-    let rest = text[mark..].strip_prefix(b"data:")?;
-    let blank = rest.len() - rest.trim_ascii_start().len();
-    let start = line.start + mark + 5 + blank;
-    let end = start + buffer[start..line.end].trim_ascii_end().len();
-    Some(start..end)
+const RENAMED: &[u8] = b"\"reasoning_content\":";
+
+/// Where the key `reasoning` names a text, unless the text stands under the other name already.
+fn reasoning_keys(payload: &[u8]) -> SmallVec<[Range<usize>; 2]> {
+    if memmem::find(payload, RENAMED).is_some() {
+        return SmallVec::new();
+    }
+    REASONING
+        .find_iter(payload)
+        .map(|at| at..at + RENAMED_FROM)
+        .filter(|key| matches!(payload[key.end..].trim_ascii_start(), [b'"' | b'n', ..]))
+        .collect()
+}
+
+/// Length of `"reasoning":`.
+const RENAMED_FROM: usize = 12;
+
+/// A plain answer of a host that calls thinking `reasoning`, as callers of this dialect read it.
+pub fn renamed(body: Bytes) -> Bytes {
+    let keys = reasoning_keys(&body);
+    if keys.is_empty() {
+        return body;
+    }
+    let mut renamed = BytesMut::with_capacity(body.len() + keys.len() * 8);
+    let mut done = 0;
+    for key in keys {
+        renamed.extend_from_slice(&body[done..key.start]);
+        renamed.extend_from_slice(RENAMED);
+        done = key.end;
+    }
+    renamed.extend_from_slice(&body[done..]);
+    renamed.freeze()
 }
 
 /// The inside of the JSON string that begins at `at` (blanks allowed before it), escapes kept.
@@ -337,6 +375,7 @@ fn string_at(payload: &[u8], at: usize) -> Option<Range<usize>> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::sse::EVENT_LIMIT;
     use super::*;
     use crate::chat::Tokens;
 
@@ -351,7 +390,7 @@ mod tests {
     );
 
     fn run(stream: &[u8], cuts: &[usize], hide: bool) -> (Vec<u8>, Report) {
-        let mut sight = Sight::new(hide);
+        let mut sight = Sight::new(hide, false);
         let mut out = Vec::new();
         let mut start = 0;
         for &cut in cuts {
@@ -438,6 +477,18 @@ mod tests {
         assert!(!report.complete());
         let gave_up = b"data: {\"choices\":[{\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n";
         assert!(!run(gave_up, &[], false).1.complete());
+    }
+
+    #[test]
+    fn what_looks_like_an_end_does_not_pass_after_a_failure() {
+        let failed = b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":{\"message\":\"boom\"}}\n\ndata: [DONE]\n\n";
+        let (out, _) = run(failed, &[], false);
+        assert_eq!(
+            out,
+            b"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n"
+        );
+        let gave_up = b"data: {\"choices\":[{\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n";
+        assert_eq!(run(gave_up, &[], false).0, b"");
     }
 
     #[test]

@@ -1,0 +1,533 @@
+//! Thinking, kept in memory for the next request of its conversation. Hosts demand it back with tool
+//! calls, and callers drop it. Sealed, bounded in all, for each organisation and for each turn, the
+//! oldest first to go; a restart forgets it.
+//!
+//! A turn is found by its calls' ids, else by what is visible of it. A key that two different turns
+//! share (hosts that count calls from `call_0` in each conversation; the same words said twice)
+//! names neither of them: a thought in the wrong place would be worse than none.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use super::cipher::Cipher;
+use super::turn_keys::{TurnKey, TurnKeys};
+use crate::access::Pepper;
+use crate::chat::{Said, Turn};
+use crate::id::OrganisationName;
+use crate::settings::HistorySettings;
+use crate::time::Timestamp;
+
+/// What a kept turn takes beside its thinking, and each of its keys: nodes of maps and allocations.
+const TURN_BYTES: usize = 192;
+const KEY_BYTES: usize = 64;
+/// A turn of more calls than this is found by the first of them.
+const MOST_KEYS: usize = 32;
+/// Turns past their lifetime that one new turn clears away at most, so that none waits long.
+const CLEARED_AT_ONCE: usize = 64;
+
+pub struct Reasoning {
+    keys: TurnKeys,
+    cipher: Cipher,
+    bytes: usize,
+    share: usize,
+    item: usize,
+    lifetime: SignedDuration,
+    shelves: Mutex<Shelves>,
+}
+
+/// What was put back, of the turns that lacked it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    pub found: usize,
+    pub missing: usize,
+}
+
+/// What is held, for metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    pub turns: usize,
+    pub bytes: usize,
+}
+
+#[derive(Default)]
+struct Shelves {
+    /// By the order in which they came.
+    turns: BTreeMap<u64, Kept>,
+    next: u64,
+    bytes: usize,
+    index: HashMap<TurnKey, Place>,
+    tenants: HashMap<OrganisationName, Shelf>,
+}
+
+/// One organisation's part.
+#[derive(Default)]
+struct Shelf {
+    bytes: usize,
+    /// Its turns, oldest first.
+    order: VecDeque<u64>,
+}
+
+struct Kept {
+    tenant: OrganisationName,
+    at: Timestamp,
+    sealed: Arc<[u8]>,
+    whole: TurnKey,
+    keys: SmallVec<[TurnKey; 4]>,
+    bytes: usize,
+}
+
+/// Where a key leads.
+struct Place {
+    /// The newest turn that has it.
+    turn: u64,
+    /// Another one had it before.
+    shared: bool,
+}
+
+impl Reasoning {
+    pub fn new(pepper: &Pepper, settings: &HistorySettings) -> Self {
+        let share = settings.reasoning_bytes / 100 * usize::from(settings.reasoning_share.min(100));
+        Reasoning {
+            keys: TurnKeys::new(pepper),
+            cipher: Cipher::new(pepper, "tollgate 2026-11 reasoning kept in memory"),
+            bytes: settings.reasoning_bytes,
+            share,
+            item: settings.reasoning_item_bytes,
+            lifetime: SignedDuration::try_from(settings.reasoning_lifetime)
+                .unwrap_or(SignedDuration::MAX),
+            shelves: Mutex::default(),
+        }
+    }
+
+    /// Keeps a turn's thinking. False where there is none, where it is larger than may be kept, or
+    /// where nothing of the turn is visible by which it could be found.
+    pub fn keep(&self, tenant: &OrganisationName, said: &Said, now: Timestamp) -> bool {
+        let Some(reasoning) = said.reasoning.as_deref().filter(|text| !text.is_empty()) else {
+            return false;
+        };
+        let calls = said.calls.iter().take(MOST_KEYS);
+        let mut keys: SmallVec<[TurnKey; 4]> = calls
+            .filter_map(|call| self.keys.of_call(tenant, call))
+            .collect();
+        keys.extend(self.keys.of_content(tenant, said));
+        keys.sort_unstable();
+        keys.dedup();
+        let bytes = reasoning.len() + TURN_BYTES + keys.len() * KEY_BYTES;
+        if keys.is_empty() || reasoning.len() > self.item || bytes > self.share {
+            return false;
+        }
+        let Ok(sealed) = self.cipher.seal(&[tenant.as_str()], reasoning.as_bytes()) else {
+            return false;
+        };
+        let kept = Kept {
+            tenant: tenant.clone(),
+            at: now,
+            sealed: sealed.into(),
+            whole: self.keys.of_whole(said, reasoning),
+            keys,
+            bytes,
+        };
+        let mut shelves = self.shelves.lock();
+        shelves.clear_until(self.before(now), CLEARED_AT_ONCE);
+        shelves.add(kept);
+        while shelves
+            .tenants
+            .get(tenant)
+            .is_some_and(|shelf| shelf.bytes > self.share)
+        {
+            shelves.drop_oldest_of(tenant);
+        }
+        while shelves.bytes > self.bytes && shelves.drop_oldest() {}
+        true
+    }
+
+    /// The thinking of a turn that came back without it.
+    pub fn recall(&self, tenant: &OrganisationName, said: &Said, now: Timestamp) -> Option<String> {
+        let calls = said.calls.iter().take(MOST_KEYS);
+        let by_call: SmallVec<[TurnKey; 4]> = calls
+            .filter_map(|call| self.keys.of_call(tenant, call))
+            .collect();
+        let by_content = self.keys.of_content(tenant, said);
+        let sealed = {
+            let shelves = self.shelves.lock();
+            let turn = match shelves.agreed(&by_call) {
+                Agreed::On(turn) => turn,
+                // Calls of different turns in one: nobody said that.
+                Agreed::Never => return None,
+                Agreed::Unknown => shelves.only(&by_content?)?,
+            };
+            let kept = shelves.turns.get(&turn)?;
+            if kept.at < self.before(now) {
+                return None;
+            }
+            kept.sealed.clone()
+        };
+        String::from_utf8(self.cipher.open(&[tenant.as_str()], &sealed)?).ok()
+    }
+
+    /// Puts thinking back into the turns of the assistant that lack it.
+    pub fn restore(
+        &self,
+        tenant: &OrganisationName,
+        turns: &mut [Turn],
+        now: Timestamp,
+    ) -> Restored {
+        let mut restored = Restored::default();
+        for turn in turns {
+            let Turn::Assistant(said) = turn else {
+                continue;
+            };
+            if said
+                .reasoning
+                .as_deref()
+                .is_some_and(|text| !text.is_empty())
+            {
+                continue;
+            }
+            match self.recall(tenant, said, now) {
+                Some(reasoning) => {
+                    said.reasoning = Some(reasoning);
+                    restored.found += 1;
+                }
+                None => restored.missing += 1,
+            }
+        }
+        restored
+    }
+
+    /// Clears away what is past its lifetime; gateways that stand idle need it.
+    pub fn purge(&self, now: Timestamp) {
+        let before = self.before(now);
+        // A part at a time: nobody waits for all of it.
+        while self.shelves.lock().clear_until(before, CLEARED_AT_ONCE) == CLEARED_AT_ONCE {}
+    }
+
+    pub fn held(&self) -> Held {
+        let shelves = self.shelves.lock();
+        Held {
+            turns: shelves.turns.len(),
+            bytes: shelves.bytes,
+        }
+    }
+
+    /// What was kept before this instant is past its lifetime.
+    fn before(&self, now: Timestamp) -> Timestamp {
+        now.checked_sub(self.lifetime).unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Where the ids of a turn's calls lead.
+enum Agreed {
+    On(u64),
+    Unknown,
+    Never,
+}
+
+impl Shelves {
+    fn add(&mut self, kept: Kept) {
+        let turn = self.next;
+        self.next += 1;
+        for key in &kept.keys {
+            let shared = self.index.get(key).is_some_and(|place| {
+                place.shared
+                    || self
+                        .turns
+                        .get(&place.turn)
+                        .is_some_and(|other| other.whole != kept.whole)
+            });
+            self.index.insert(*key, Place { turn, shared });
+        }
+        let shelf = self.tenants.entry(kept.tenant.clone()).or_default();
+        shelf.bytes += kept.bytes;
+        shelf.order.push_back(turn);
+        self.bytes += kept.bytes;
+        self.turns.insert(turn, kept);
+    }
+
+    fn only(&self, key: &TurnKey) -> Option<u64> {
+        let place = self.index.get(key)?;
+        (!place.shared).then_some(place.turn)
+    }
+
+    fn agreed(&self, keys: &[TurnKey]) -> Agreed {
+        let mut agreed = Agreed::Unknown;
+        for key in keys {
+            agreed = match (self.only(key), agreed) {
+                (None, agreed) => agreed,
+                (Some(turn), Agreed::Unknown) => Agreed::On(turn),
+                (Some(turn), Agreed::On(other)) if turn == other => Agreed::On(turn),
+                _ => return Agreed::Never,
+            };
+        }
+        agreed
+    }
+
+    fn clear_until(&mut self, before: Timestamp, most: usize) -> usize {
+        let mut cleared = 0;
+        while cleared < most
+            && self
+                .turns
+                .first_key_value()
+                .is_some_and(|(_, kept)| kept.at < before)
+        {
+            self.drop_oldest();
+            cleared += 1;
+        }
+        cleared
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some((_, oldest)) = self.turns.first_key_value() else {
+            return false;
+        };
+        // The oldest of all is the oldest of its organisation.
+        let tenant = oldest.tenant.clone();
+        self.drop_oldest_of(&tenant);
+        true
+    }
+
+    fn drop_oldest_of(&mut self, tenant: &OrganisationName) {
+        let Some(shelf) = self.tenants.get_mut(tenant) else {
+            return;
+        };
+        let turn = shelf.order.pop_front();
+        let Some((turn, kept)) = turn.and_then(|turn| Some((turn, self.turns.remove(&turn)?)))
+        else {
+            return;
+        };
+        shelf.bytes -= kept.bytes;
+        if shelf.order.is_empty() {
+            self.tenants.remove(tenant);
+        }
+        self.bytes -= kept.bytes;
+        for key in &kept.keys {
+            if self.index.get(key).is_some_and(|place| place.turn == turn) {
+                self.index.remove(key);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::super::cipher::tests::pepper;
+    use super::*;
+    use crate::chat::Call;
+    use crate::ledger::sample::noon;
+
+    fn acme() -> OrganisationName {
+        OrganisationName::from("acme")
+    }
+
+    fn kept(settings: &HistorySettings) -> Reasoning {
+        Reasoning::new(&pepper("ab"), settings)
+    }
+
+    fn after(seconds: i64) -> Timestamp {
+        noon() + SignedDuration::from_secs(seconds)
+    }
+
+    fn said(reasoning: &str, text: &str, calls: &[(&str, &str)]) -> Said {
+        Said {
+            reasoning: Some(reasoning.into()),
+            text: text.into(),
+            calls: calls
+                .iter()
+                .map(|(id, arguments)| Call {
+                    id: (*id).into(),
+                    name: "look".into(),
+                    arguments: (*arguments).into(),
+                })
+                .collect(),
+            unfinished: false,
+        }
+    }
+
+    fn without(mut said: Said) -> Said {
+        said.reasoning = None;
+        said
+    }
+
+    #[test]
+    fn a_dropped_thought_is_put_back() {
+        let reasoning = kept(&HistorySettings::default());
+        let first = said("I should look.", "", &[("call_1", "{\"at\":1}")]);
+        let last = said("Nothing there.", "It is empty.", &[]);
+        assert!(reasoning.keep(&acme(), &first, noon()));
+        assert!(reasoning.keep(&acme(), &last, noon()));
+        let mut turns = [
+            Turn::user("Is it empty?"),
+            Turn::Assistant(without(first.clone())),
+            Turn::Assistant(without(last.clone())),
+            Turn::Assistant(without(said("", "I never said this.", &[]))),
+        ];
+        let restored = reasoning.restore(&acme(), &mut turns, after(60));
+        assert_eq!(
+            restored,
+            Restored {
+                found: 2,
+                missing: 1
+            }
+        );
+        assert_eq!(turns[1], Turn::Assistant(first));
+        assert_eq!(turns[2], Turn::Assistant(last));
+    }
+
+    #[test]
+    fn a_turn_whose_text_was_changed_is_found_by_its_calls_and_one_whose_ids_were_changed_by_its_content()
+     {
+        let reasoning = kept(&HistorySettings::default());
+        let turn = said(
+            "hm",
+            "Let me look.",
+            &[("a", "{\"at\":1}"), ("b", "{\"at\":2}")],
+        );
+        reasoning.keep(&acme(), &turn, noon());
+        let mut reworded = without(turn.clone());
+        reworded.text = "(shortened)".into();
+        assert_eq!(
+            reasoning.recall(&acme(), &reworded, noon()).as_deref(),
+            Some("hm")
+        );
+        let mut renamed = without(turn);
+        renamed.calls[0].id = "toolu_1".into();
+        renamed.calls[1].id = String::new();
+        assert_eq!(
+            reasoning.recall(&acme(), &renamed, noon()).as_deref(),
+            Some("hm")
+        );
+    }
+
+    #[test]
+    fn an_id_that_two_turns_share_names_neither_and_their_content_tells_them_apart() {
+        let reasoning = kept(&HistorySettings::default());
+        let one = said("first", "", &[("call_0", "{\"city\":\"Oslo\"}")]);
+        let two = said("second", "", &[("call_0", "{\"city\":\"Rome\"}")]);
+        reasoning.keep(&acme(), &one, noon());
+        reasoning.keep(&acme(), &two, noon());
+        let recall = |said: &Said| reasoning.recall(&acme(), &without(said.clone()), noon());
+        assert_eq!(recall(&one).as_deref(), Some("first"));
+        assert_eq!(recall(&two).as_deref(), Some("second"));
+        // Both at once: a third turn with the same words but another thought.
+        let three = said("third", "", &[("call_0", "{\"city\":\"Rome\"}")]);
+        reasoning.keep(&acme(), &three, noon());
+        assert_eq!(recall(&two), None);
+    }
+
+    #[test]
+    fn calls_of_two_turns_in_one_are_nobodys() {
+        let reasoning = kept(&HistorySettings::default());
+        reasoning.keep(&acme(), &said("first", "", &[("a", "{}")]), noon());
+        reasoning.keep(&acme(), &said("second", "", &[("b", "{\"x\":1}")]), noon());
+        let forged = without(said("", "", &[("a", "{}"), ("b", "{\"x\":1}")]));
+        assert_eq!(reasoning.recall(&acme(), &forged, noon()), None);
+    }
+
+    #[test]
+    fn another_organisation_finds_nothing() {
+        let reasoning = kept(&HistorySettings::default());
+        let turn = said("secret", "", &[("call_1", "{}")]);
+        reasoning.keep(&acme(), &turn, noon());
+        let other = OrganisationName::from("other");
+        assert_eq!(reasoning.recall(&other, &without(turn), noon()), None);
+    }
+
+    #[test]
+    fn a_thought_past_its_lifetime_is_forgotten_and_cleared_away() {
+        let settings = HistorySettings {
+            reasoning_lifetime: Duration::from_secs(60),
+            ..HistorySettings::default()
+        };
+        let reasoning = kept(&settings);
+        let turn = said("hm", "", &[("call_1", "{}")]);
+        reasoning.keep(&acme(), &turn, noon());
+        assert!(reasoning.recall(&acme(), &turn, after(60)).is_some());
+        assert!(reasoning.recall(&acme(), &turn, after(61)).is_none());
+        assert_eq!(reasoning.held().turns, 1);
+        reasoning.purge(after(61));
+        assert_eq!(reasoning.held(), Held::default());
+        assert!(reasoning.shelves.lock().index.is_empty());
+    }
+
+    #[test]
+    fn what_is_empty_or_too_long_is_not_kept() {
+        let settings = HistorySettings {
+            reasoning_item_bytes: 10,
+            ..HistorySettings::default()
+        };
+        let reasoning = kept(&settings);
+        for turn in [
+            said("", "x", &[]),
+            said("hm", " ", &[]),
+            said("eleven long", "x", &[]),
+            without(said("", "x", &[])),
+        ] {
+            assert!(!reasoning.keep(&acme(), &turn, noon()), "{turn:?}");
+        }
+        assert!(reasoning.keep(&acme(), &said("ten letter", "x", &[]), noon()));
+    }
+
+    #[test]
+    fn an_organisation_that_takes_its_share_pushes_out_its_own_oldest_alone() {
+        let settings = HistorySettings {
+            reasoning_bytes: 100_000,
+            reasoning_share: 50,
+            ..HistorySettings::default()
+        };
+        let reasoning = kept(&settings);
+        let other = OrganisationName::from("other");
+        let theirs = said("theirs", "x", &[]);
+        reasoning.keep(&other, &theirs, noon());
+        let turn = |n: usize| said(&"x".repeat(1_000), &format!("turn {n}"), &[]);
+        for n in 0..500 {
+            reasoning.keep(&acme(), &turn(n), noon());
+        }
+        assert!(reasoning.recall(&other, &theirs, noon()).is_some());
+        assert!(reasoning.recall(&acme(), &turn(499), noon()).is_some());
+        assert!(reasoning.recall(&acme(), &turn(400), noon()).is_none());
+        let held = reasoning.held();
+        assert!(held.bytes <= 51_000 && held.turns > 30, "{held:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn limits_hold_and_nothing_leaks_whatever_comes(
+            turns in proptest::collection::vec((0_u8..4, 0_u8..6, 0_usize..3_000, 0_i64..100), 1..200),
+        ) {
+            let settings = HistorySettings {
+                reasoning_bytes: 20_000,
+                reasoning_share: 40,
+                reasoning_lifetime: Duration::from_secs(50),
+                ..HistorySettings::default()
+            };
+            let reasoning = kept(&settings);
+            let mut now = 0;
+            for (tenant, id, length, wait) in turns {
+                now += wait / 10;
+                let tenant = OrganisationName::from(format!("t{tenant}").as_str());
+                let turn = said(&"r".repeat(length), &format!("{length}"), &[(&format!("call_{id}"), "{}")]);
+                let held = reasoning.keep(&tenant, &turn, after(now));
+                prop_assert_eq!(held, length > 0 && length < 8_000 - TURN_BYTES - 2 * KEY_BYTES);
+                let shelves = reasoning.shelves.lock();
+                prop_assert!(shelves.bytes <= 20_000);
+                prop_assert!(shelves.tenants.values().all(|shelf| shelf.bytes <= 8_000));
+                prop_assert_eq!(shelves.bytes, shelves.turns.values().map(|kept| kept.bytes).sum::<usize>());
+                prop_assert_eq!(shelves.turns.len(), shelves.tenants.values().map(|shelf| shelf.order.len()).sum::<usize>());
+                for (key, place) in &shelves.index {
+                    prop_assert!(shelves.turns[&place.turn].keys.contains(key));
+                }
+            }
+            reasoning.purge(after(now + 1_000));
+            prop_assert_eq!(reasoning.held(), Held::default());
+            prop_assert!(reasoning.shelves.lock().index.is_empty());
+        }
+    }
+}
