@@ -24,6 +24,7 @@ pub use reasoning::{Held, Reasoning, Restored};
 pub use repair::{ReasoningLost, Repaired, Rule, repair};
 pub use responses::{Responses, StoredResponse};
 pub use seal::Seal;
+pub use turn_keys::Opening;
 
 use crate::ledger::StoreError;
 
