@@ -3,6 +3,7 @@
 
 mod asking;
 mod lines;
+mod results;
 mod runner;
 #[cfg(test)]
 mod tests;
