@@ -220,7 +220,9 @@ impl Answer {
     pub fn cost(&self) -> Option<i128> {
         let comment = || {
             let lines = self.text.lines().rev();
-            lines.into_iter().find_map(|line| line.strip_prefix(": x-tollgate-cost: "))
+            lines
+                .into_iter()
+                .find_map(|line| line.strip_prefix(": x-tollgate-cost: "))
         };
         let dollars = self.header("x-tollgate-cost").or_else(comment)?;
         let (whole, fraction) = dollars.split_once('.').unwrap_or((dollars, ""));

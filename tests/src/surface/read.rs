@@ -138,7 +138,10 @@ fn events(answer: &Answer) -> Result<Vec<(String, String)>, String> {
     let mut events = Vec::new();
     for block in answer.text.replace("\r\n", "\n").split("\n\n") {
         let (mut name, mut data) = (String::new(), None);
-        for line in block.lines().map(|line| line.trim_start_matches('\u{feff}')) {
+        for line in block
+            .lines()
+            .map(|line| line.trim_start_matches('\u{feff}'))
+        {
             if let Some(said) = line.strip_prefix("event:") {
                 said.trim().clone_into(&mut name);
             } else if let Some(said) = line.strip_prefix("data:") {
@@ -197,7 +200,9 @@ fn openai_stream(answer: &Answer, object: &str) -> Read {
             continue;
         };
         ensure(choices.len() == 1 && choice["index"] == 0, || data.clone())?;
-        ensure(said.finish.is_empty(), || format!("after its finish: {data}"))?;
+        ensure(said.finish.is_empty(), || {
+            format!("after its finish: {data}")
+        })?;
         let delta = &choice["delta"];
         if delta["role"].is_string() {
             roles += 1;
@@ -248,9 +253,10 @@ pub(super) fn message_stream(answer: &Answer) -> Read {
         ensure(!stopped && said.error.is_none(), || {
             format!("after the end: {data}")
         })?;
-        ensure(begun || matches!(name.as_str(), "message_start" | "error"), || {
-            format!("before the start: {data}")
-        })?;
+        ensure(
+            begun || matches!(name.as_str(), "message_start" | "error"),
+            || format!("before the start: {data}"),
+        )?;
         let at = event["index"].as_u64();
         match name.as_str() {
             "ping" => {}

@@ -205,7 +205,9 @@ async fn stream(to: &mut OwnedWriteHalf, call: &Call<'_>) -> io::Result<()> {
                 send(to, script, &json!({"error": {"message": "the machine broke", "type": "server_error", "code": null, "param": null}})).await?;
                 return finish(to).await;
             }
-            End::GaveUpAfter(after) if index == after => return end(to, call, GAVE_UP, index).await,
+            End::GaveUpAfter(after) if index == after => {
+                return end(to, call, GAVE_UP, index).await;
+            }
             _ => {}
         }
         if script.pause > Duration::ZERO {

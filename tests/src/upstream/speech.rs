@@ -264,10 +264,11 @@ fn lacks_thinking(asked: &Value, messages: &[Value]) -> bool {
     };
     has_tools
         && asked["thinking"]["type"] != "disabled"
-        && messages
-            .iter()
-            .filter(called)
-            .any(|message| message["reasoning_content"].as_str().is_none_or(str::is_empty))
+        && messages.iter().filter(called).any(|message| {
+            message["reasoning_content"]
+                .as_str()
+                .is_none_or(str::is_empty)
+        })
 }
 
 fn count(number: usize) -> u64 {
