@@ -318,7 +318,7 @@ def error(at, model):
         raise Wrong("a refusal of the host became an answer")
     except (openai.BadRequestError, anthropic.BadRequestError) as refused:
         right(message_of(refused), "an error without words")
-    whole = at.ask(model, at.user(FIRST + "x-emulate: no-usage"), stream=True)
+    whole = at.ask(model, at.user(FIRST + "and so on"), stream=True)
     try:
         cut = at.ask(model, at.user(FIRST + "x-emulate: cut-stream"), stream=True)
     except (openai.APIError, anthropic.APIError, Broken):
