@@ -53,8 +53,6 @@ pub struct Object {
 pub struct Seen {
     /// A key `image_url`.
     pub image: bool,
-    /// A string `image`: most likely the type of a block.
-    pub image_block: bool,
     /// How often there is a key `tool_calls`.
     pub tool_calls: u32,
     /// How often there is a key `reasoning_content` or `reasoning`.
@@ -70,7 +68,6 @@ pub struct Seen {
 impl Seen {
     fn add(&mut self, other: Seen) {
         self.image |= other.image;
-        self.image_block |= other.image_block;
         self.tool_calls = self.tool_calls.saturating_add(other.tool_calls);
         self.reasoning = self.reasoning.saturating_add(other.reasoning);
         self.prefix |= other.prefix;
@@ -265,7 +262,6 @@ impl<'a> Cursor<'a> {
                     let text = self.string()?;
                     match text.len() {
                         6 => seen.tool |= self.is(text, b"\"tool\""),
-                        7 => seen.image_block |= self.is(text, b"\"image\""),
                         11 => seen.developer |= self.is(text, b"\"developer\""),
                         _ => {}
                     }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::backend::wires::openai::{Hearing, Sight};
 use crate::backend::wires::{Decoder, Report};
-use crate::chat::{Event, Finish, Refusal, Reply, Speaker};
+use crate::chat::{Event, Finish, Refusal, Reply, Speaker, Usage};
 
 /// Pieces to pass on; nearly always one.
 pub(super) type Pieces = SmallVec<[Bytes; 2]>;
@@ -140,12 +140,17 @@ impl Course {
     }
 
     /// The answer is complete: what the dialect says at its end, where that is not the host's.
-    pub(super) fn close(&mut self) -> Option<Bytes> {
+    /// `counted` stands for a usage that the host never told.
+    pub(super) fn close(&mut self, counted: Option<Usage>) -> Option<Bytes> {
         match self {
             Course::Passed { .. } => None,
             Course::Told { so_far, .. } => {
                 let mut out = BytesMut::new();
-                so_far.lock().speaker.close(&mut out);
+                let mut so_far = so_far.lock();
+                if let Some(usage) = counted {
+                    so_far.hear(Event::Usage(usage), &mut out);
+                }
+                so_far.speaker.close(&mut out);
                 Some(out.freeze())
             }
         }

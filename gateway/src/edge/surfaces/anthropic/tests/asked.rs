@@ -1,10 +1,14 @@
 //! Requests: what a Messages body is in the canonical language, and what is refused.
 
+use bytes::Bytes;
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::super::{conversation, read};
 use super::{asked, frames, golden};
-use crate::chat::{Call, Conversation, Effort, Format, Image, Part, ToolChoice, Turn};
+use crate::chat::{
+    Call, Code, Conversation, Effort, Format, Frames, Image, Part, ToolChoice, Turn,
+};
 
 /// A conversation as golden files show it; what is absent or empty is left out.
 fn shown(conversation: &Conversation) -> Value {
@@ -267,7 +271,98 @@ fn other_mistakes_name_their_place_too() {
 #[test]
 fn a_body_that_is_not_utf8_is_refused() {
     let text = b"{\"model\":\"m\",\"max_tokens\":1,\"messages\":[{\"role\":\"user\",\"content\":\"\xff\"}]}";
-    let request = read(bytes::Bytes::from_static(text).into()).expect("read lightly");
+    let request = read(Bytes::from_static(text).into()).expect("read lightly");
     let refusal = conversation(&request).expect_err("not UTF-8");
     assert!(refusal.message.contains("UTF-8"), "{}", refusal.message);
+}
+
+#[test]
+fn the_attribution_heads_no_prompt_in_either_form_of_instructions() {
+    let system = |system: Value| {
+        let (_, conversation) = asked(&json!({"model": "m", "max_tokens": 1, "system": system,
+            "messages": [{"role": "user", "content": "hi"}]}));
+        turn(&conversation.turns[0])
+    };
+    let header = "x-anthropic-billing-header: cc_version=2.1.100.a; cch=1f3;";
+    assert_eq!(
+        system(json!(format!("{header}\nBe kind."))),
+        json!({"system": ["Be kind."]})
+    );
+    assert_eq!(
+        system(json!([{"type": "text", "text": header}])),
+        json!({"user": ["hi"]}),
+        "instructions of nothing are none"
+    );
+    let quoted = format!("Say {header}");
+    assert_eq!(system(json!(quoted)), json!({"system": [quoted]}));
+}
+
+/// Walks down a value by the picks and puts `with` where they end.
+fn replace(value: &mut Value, picks: &[prop::sample::Index], with: Value) {
+    let Some((pick, rest)) = picks.split_first() else {
+        *value = with;
+        return;
+    };
+    let inner = match value {
+        Value::Array(values) if !values.is_empty() => {
+            let at = pick.index(values.len());
+            values.get_mut(at)
+        }
+        Value::Object(fields) if !fields.is_empty() => {
+            let at = pick.index(fields.len());
+            fields.values_mut().nth(at)
+        }
+        _ => None,
+    };
+    match inner {
+        Some(inner) => replace(inner, rest, with),
+        None => *value = with,
+    }
+}
+
+fn anything() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        Just(json!(true)),
+        Just(json!(-1)),
+        Just(json!(1.5)),
+        Just(json!([])),
+        Just(json!({})),
+        Just(json!([[{}]])),
+        Just(json!({"type": "text", "text": "x"})),
+        Just(json!([{"type": "image"}])),
+        Just(json!("tool_result")),
+        "[a-z]{0,4}".prop_map(Value::from),
+    ]
+}
+
+proptest! {
+    /// Whatever stands wherever: it is read, or refused as the caller's mistake.
+    #[test]
+    fn a_body_with_anything_anywhere_is_read_or_refused(
+        file in any::<prop::sample::Index>(),
+        picks in proptest::collection::vec(any::<prop::sample::Index>(), 1..8),
+        with in anything(),
+    ) {
+        let files = golden("asked");
+        let mut body = files[file.index(files.len())].1["request"].clone();
+        replace(&mut body, &picks, with);
+        let refusal = read(frames(&body)).and_then(|request| conversation(&request)).err();
+        if let Some(refusal) = refusal {
+            prop_assert_eq!(refusal.code, Code::InvalidRequest);
+            prop_assert!(!refusal.message.contains("struct "), "{}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn a_body_reads_the_same_wherever_it_was_cut(every in 1_usize..200) {
+        for (name, file) in golden("asked") {
+            let mut cut = Frames::default();
+            for part in file["request"].to_string().as_bytes().chunks(every) {
+                cut.push(Bytes::copy_from_slice(part));
+            }
+            let conversation = conversation(&read(cut).expect("a request")).expect("read");
+            prop_assert_eq!(shown(&conversation), file["conversation"].clone(), "{}", name);
+        }
+    }
 }

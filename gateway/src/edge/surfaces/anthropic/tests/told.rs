@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::super::{Talk, whole};
+use super::super::{Talk, whole, whole_sealed};
 use super::{asked, golden};
 use crate::chat::{
     Code, Conversation, Event, Finish, Refusal, Reply, Request, Speaker, Tokens, Turn, Usage,
@@ -273,6 +273,20 @@ fn each_stretch_of_thinking_is_sealed_with_its_whole_text() {
     let message = accumulated(std::str::from_utf8(&out).expect("UTF-8"));
     assert_eq!(message["content"][0]["signature"], "sealed:2:ab");
     assert_eq!(message["content"][2]["signature"], "sealed:1:c");
+}
+
+#[test]
+fn a_plain_answers_thinking_is_sealed_too() {
+    let (request, conversation) = question();
+    let mut reply = Reply::default();
+    reply.hear(Heard::Reasoning("hm".into()).event());
+    let seal = |text: &str| text.to_uppercase();
+    let body = whole_sealed(&request, &conversation, id(), &reply, &seal);
+    let message: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(
+        message["content"],
+        json!([{"type": "thinking", "thinking": "hm", "signature": "HM"}])
+    );
 }
 
 /// Arguments that are an object, cut into pieces between characters.
