@@ -233,19 +233,14 @@ async fn nothing_that_a_caller_shows_reaches_the_host_beside_what_it_asks() {
                 .with("x-tollgate-tags", "eu")
                 .with("x-tollgate-max-cost", "1.00")
                 .with("x-tollgate-session", "secret-of-the-caller")
-                .with("idempotency-key", &format!("{surface:?}-{}", host.count()))
                 .with("openai-organization", "secret-of-the-caller")
                 .with("anthropic-version", "2023-06-01")
                 .with("anthropic-beta", "interleaved-thinking-2025-05-14")
                 .with("x-forwarded-for", "192.0.2.7");
             for question in [surface.question(), surface.streamed()] {
-                let caller = caller.clone().with("x-stainless-lang", "python");
                 let before = host.count();
-                let caller = if question["stream"] == true {
-                    caller.with("idempotency-key", "another")
-                } else {
-                    caller
-                };
+                let name = format!("request-{before}");
+                let caller = caller.clone().with("idempotency-key", &name);
                 let answer = caller.ask_at(surface.path(), &question).await;
                 assert_eq!(answer.status, 200, "{}", answer.text);
                 assert_eq!(host.count(), before + 1);
@@ -409,20 +404,30 @@ fn understood(host: &str, body: &Value) -> String {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn off_high_and_max_reach_each_host_in_its_own_words_from_each_dialect() {
-    let own = |address: &str| {
-        format!(
-            "extends = \"selfhosted\"\n[[endpoint]]\nregion = \"own\"\nbase_url = \"{address}\"\n\
-             jurisdiction = \"SE\"\nsource = \"the test suite\"\nread = 2026-11-24\n\
-             [[offer]]\nmodel = \"{PRO}\"\nid = \"own\"\nsnapshot = \"0813\"\nquantisation = \"fp8\"\n\
-             context = 1_048_576\nmax_output = 131_072\ncapabilities = [\"tools\", \"thinking\"]\n\
-             source = \"the test suite\"\nread = 2026-11-24\n\
-             [[offer.tariff]]\nname = \"own\"\nkind = \"list\"\nfrom = 2026-01-01T00:00:00Z\n\
-             known = 2026-01-01T00:00:00Z\nflat = {{ hit = \"0.01\", miss = \"0.10\", output = \"0.30\" }}\n\
+/// A page of the operator's own that sells the model at this host of the catalog, for a price.
+fn priced(host: &str) -> String {
+    format!(
+        "extends = \"{host}\"\n\
+         [[offer]]\nmodel = \"{PRO}\"\nid = \"own\"\nsnapshot = \"0813\"\nquantisation = \"fp8\"\n\
+         context = 1_048_576\nmax_output = 131_072\ncapabilities = [\"tools\", \"thinking\"]\n\
+         source = \"the test suite\"\nread = 2026-11-24\n\
+         [[offer.tariff]]\nname = \"own\"\nkind = \"list\"\nfrom = 2026-01-01T00:00:00Z\n\
+         known = 2026-01-01T00:00:00Z\nflat = {{ hit = \"0.01\", miss = \"0.10\", output = \"0.30\" }}\n\
+         source = \"the test suite\"\nread = 2026-11-24\n"
+    )
+}
+
+/// A server of one's own at this address.
+fn own(address: &str) -> String {
+    priced("selfhosted")
+        + &format!(
+            "[[endpoint]]\nregion = \"own\"\nbase_url = \"{address}\"\njurisdiction = \"SE\"\n\
              source = \"the test suite\"\nread = 2026-11-24\n"
         )
-    };
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn off_high_and_max_reach_each_host_in_its_own_words_from_each_dialect() {
     for (name, efforts) in [
         ("deepseek", &["off", "high", "max"][..]),
         ("fireworks", &["off", "high", "max"]),
@@ -437,6 +442,8 @@ async fn off_high_and_max_reach_each_host_in_its_own_words_from_each_dialect() {
         let setup = Setup::default().clock("2026-11-24T02:00:00Z");
         let setup = match name {
             "selfhosted" => setup.deployment("own.toml", &own(&host.base_url())),
+            // Its prices are the operator's to find out.
+            "siliconflow" => setup.deployment("price.toml", &priced("siliconflow")),
             _ => setup,
         };
         let gateway = setup.shipped(name, &host.base_url()).start().await;
@@ -566,6 +573,45 @@ async fn each_error_reads_as_the_dialects_own() {
             answer.text
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_counted_without_asking_a_host_and_booked_as_nothing() {
+    let host = Upstream::start().await;
+    let gateway = Setup::default()
+        .host(MockHost::new("mockhost", &host))
+        .start()
+        .await;
+    let caller = gateway.caller().await;
+    let path = "/v1/messages/count_tokens";
+    let mut question = Surface::Messages.with_tools(Surface::Messages.question());
+    question
+        .as_object_mut()
+        .expect("an object")
+        .remove("max_tokens");
+    let mut counts = Vec::new();
+    for times in [1, 10, 100] {
+        question["messages"][0]["content"] = json!("Which hosts sell this model? ".repeat(times));
+        let answer = caller.ask_at(path, &question).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        counts.push(answer.json()["input_tokens"].as_u64().expect("a count"));
+    }
+    // Six words and a mark, a hundred times.
+    assert!(
+        counts.is_sorted() && (500..1_500).contains(&(counts[2] - counts[0])),
+        "{counts:?}"
+    );
+    let nobody = Caller::new(gateway.address(), "tg_nobody");
+    let answer = nobody.ask_at(path, &question).await;
+    assert_eq!(answer.status, 401, "{}", answer.text);
+    assert_eq!(
+        Surface::Messages.refused(&answer).kind,
+        "authentication_error"
+    );
+    assert_eq!(
+        (host.count(), gateway.ledger().rows().await),
+        (0, Vec::new())
+    );
 }
 
 /// The turns that the host was last given: who spoke, and what was said.
