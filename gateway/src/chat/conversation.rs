@@ -51,6 +51,7 @@ pub enum Turn {
 
 /// What the model said in one turn, complete or so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Said {
     /// Its thinking, where it is known.
     pub reasoning: Option<String>,
@@ -62,6 +63,7 @@ pub struct Said {
 
 /// A tool called.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Call {
     /// The host's own where it gave one, unique within the conversation.
     pub id: String,

@@ -57,8 +57,18 @@ impl History {
         }
     }
 
-    pub fn keep_reasoning(&self, organisation: &OrganisationName, said: &Said, now: Timestamp) {
-        self.reasoning.keep(organisation, said, now);
+    /// Keeps the thinking of a turn, to be found by its calls; with `turns`, the conversation that
+    /// led to it, also by what it says.
+    pub fn keep_reasoning(
+        &self,
+        organisation: &OrganisationName,
+        turns: Option<&[Turn]>,
+        said: &Said,
+        now: Timestamp,
+    ) {
+        let opening = turns.and_then(|turns| self.reasoning.opening(turns));
+        self.reasoning
+            .keep(organisation, opening.as_ref(), said, now);
     }
 
     pub fn restore_reasoning(

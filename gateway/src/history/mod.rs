@@ -24,6 +24,7 @@ pub use purge::purge_hourly;
 pub use reasoning::{Held, Reasoning, Restored};
 pub use responses::{Responses, StoredResponse};
 pub use seal::Seal;
+pub use turn_keys::Opening;
 
 use crate::ledger::StoreError;
 

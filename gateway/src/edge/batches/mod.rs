@@ -4,6 +4,7 @@
 mod asking;
 mod line;
 mod lines;
+mod results;
 mod runner;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,6 @@
 //! kill, a lost database, another gateway that took over), whoever takes the batch next goes on from
 //! the results that are written down.
 
-use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +16,10 @@ use tracing::{info, warn};
 
 use super::asking::{self, Ask, Told};
 use super::lines::{self, Checked, Line, Lines, Next};
-use crate::history::{
-    Batch, Batches, Ending, Fault, Files, HistoryError, Hold, Status, StoredFile,
-};
+use crate::history::{Batch, Batches, Fault, Files, HistoryError, Hold, Status};
 use crate::settings::BatchSettings;
 use crate::time::{Clock, Timestamp};
 
-/// Results read back at once: a few answers, not all.
-const PAGE: u32 = 16;
 /// How often a result is offered to a database that does not take it: it was paid for.
 const RECORDS: u32 = 10;
 
@@ -346,152 +341,6 @@ impl Runner {
             tokio::time::sleep(self.pace.first_wait).await;
         }
         Ok(())
-    }
-
-    /// Makes the files of results, and ends the batch with them.
-    async fn finish(
-        &self,
-        hold: &Hold,
-        batch: &Batch,
-        file: &StoredFile,
-        begun: bool,
-    ) -> Result<(), HistoryError> {
-        // After `finalize` it can be cancelled no more: this is what it will be.
-        let status = self
-            .batches
-            .renew(hold, self.pace.hold, self.clock.now())
-            .await?
-            .ok_or_else(|| HistoryError::NotHeld(batch.id.clone()))?;
-        let cancelled = status == Status::Cancelling;
-        let (mut counts, usage) = self.batches.tally(&batch.id).await?;
-        let output_file = self.write_results(batch).await?;
-        let done = self.batches.done(&batch.id).await?;
-        let error = if cancelled {
-            (
-                "batch_cancelled",
-                "the batch was cancelled before this request was made",
-            )
-        } else {
-            (
-                "batch_expired",
-                "the batch's time was over before this request was made",
-            )
-        };
-        let (error_file, unasked) = self
-            .write_errors(batch, begun.then_some(file), &done, error)
-            .await?;
-        counts.failed += unasked;
-        let ending = Ending {
-            status: match (cancelled, unasked) {
-                (true, _) => Status::Cancelled,
-                (false, 0) => Status::Completed,
-                (false, _) => Status::Expired,
-            },
-            counts,
-            usage,
-            output_file,
-            error_file,
-        };
-        let now = self.clock.now();
-        let ended = self.batches.end(hold, &ending, now).await;
-        if let Err(HistoryError::NotHeld(_)) = &ended {
-            // Whoever goes on makes its own.
-            for id in [&ending.output_file, &ending.error_file]
-                .into_iter()
-                .flatten()
-            {
-                self.files.delete(&batch.organisation, id, now).await?;
-            }
-        }
-        ended
-    }
-
-    /// The file of requests that were answered; none if there are none.
-    async fn write_results(&self, batch: &Batch) -> Result<Option<String>, HistoryError> {
-        let mut output = None;
-        self.copy_results(batch, false, &mut output).await?;
-        self.closed(batch, output, "output").await
-    }
-
-    /// The file of requests that failed and of those that were never made, and how many of those.
-    async fn write_errors(
-        &self,
-        batch: &Batch,
-        file: Option<&StoredFile>,
-        done: &HashSet<u32>,
-        (code, message): (&str, &str),
-    ) -> Result<(Option<String>, u64), HistoryError> {
-        let mut output = None;
-        self.copy_results(batch, true, &mut output).await?;
-        let mut unasked = 0;
-        if let Some(file) = file {
-            let mut lines = Lines::new(&self.files, file, self.settings.line_bytes);
-            while let Next::Line(number, line) = lines.next().await? {
-                if done.contains(&number) {
-                    continue;
-                }
-                let Ok(line) = lines::read(&line, number, &batch.endpoint) else {
-                    continue;
-                };
-                unasked += 1;
-                let line = asking::unasked(&line.custom_id, code, message);
-                self.append(batch, &mut output, &line).await?;
-            }
-        }
-        Ok((self.closed(batch, output, "error").await?, unasked))
-    }
-
-    async fn copy_results(
-        &self,
-        batch: &Batch,
-        failed: bool,
-        output: &mut Option<crate::history::Arriving>,
-    ) -> Result<(), HistoryError> {
-        let mut after = 0;
-        loop {
-            let page = self.batches.results(&batch.id, failed, after, PAGE).await?;
-            let Some((last, _)) = page.last() else {
-                return Ok(());
-            };
-            after = *last;
-            for (_, line) in &page {
-                self.append(batch, output, line).await?;
-            }
-        }
-    }
-
-    async fn append(
-        &self,
-        batch: &Batch,
-        output: &mut Option<crate::history::Arriving>,
-        line: &[u8],
-    ) -> Result<(), HistoryError> {
-        let arriving = match output {
-            Some(arriving) => arriving,
-            None => {
-                let now = self.clock.now();
-                output.insert(self.files.begin_output(&batch.organisation, now).await?)
-            }
-        };
-        arriving.write(line).await?;
-        arriving.write(b"\n").await
-    }
-
-    async fn closed(
-        &self,
-        batch: &Batch,
-        output: Option<crate::history::Arriving>,
-        kind: &str,
-    ) -> Result<Option<String>, HistoryError> {
-        let Some(arriving) = output else {
-            return Ok(None);
-        };
-        let name = format!("{}_{kind}.jsonl", batch.id);
-        let now = self.clock.now();
-        let file = arriving
-            .finish(&name, "batch_output", batch.output_lifetime, now)
-            .await?;
-        Ok(Some(file.id))
     }
 }
 

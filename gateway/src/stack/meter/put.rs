@@ -38,6 +38,7 @@ pub(super) fn put(
     let wire = backend.host().wire;
     if request.original.dialect == Dialect::OpenaiCompletions
         && backend.addresses.completions.is_some()
+        && dispatch.so_far.is_none()
     {
         return Ok(Put {
             outgoing: wires::completed(request, asked),
@@ -76,11 +77,12 @@ pub(super) fn put(
     })
 }
 
-/// What the caller has of the answer already, if it has anything.
+/// The text of the answer that the caller has already, if it has any. No host goes on from thinking
+/// alone: where only that was told the answer is begun anew, and its thinking follows what there was.
 fn unfinished(dispatch: &Dispatch) -> Option<Said> {
     let so_far = dispatch.so_far.as_ref()?.lock();
     let said = so_far.said.choices.first()?.said.clone();
-    (!said.text.is_empty() || said.reasoning.is_some()).then_some(Said {
+    (!said.text.is_empty()).then_some(Said {
         unfinished: true,
         ..said
     })

@@ -154,7 +154,8 @@ impl Flow {
     fn complete(&mut self) {
         self.settle(Outcome::Answered);
         keep(&self.open, &self.course);
-        self.ready.extend(self.course.close());
+        let counted = self.open.counted_so_far(self.course.report());
+        self.ready.extend(self.course.close(counted));
         self.say_cost();
     }
 

@@ -166,7 +166,7 @@ fn user(content: Content<'_>, at: &str, turns: &mut Vec<Turn>) -> Result<(), Ref
     for (index, block) in blocks.into_iter().enumerate() {
         let at = format!("{at}.{index}");
         if block.r#type == "tool_result" {
-            add_result(result(block, &at)?, turns);
+            add_result(result(block, &at, turns)?, turns);
         } else {
             part(block, &at, &mut parts)?;
         }
@@ -177,13 +177,23 @@ fn user(content: Content<'_>, at: &str, turns: &mut Vec<Turn>) -> Result<(), Ref
     Ok(())
 }
 
-fn result(block: Block<'_>, at: &str) -> Result<Turn, Refusal> {
+fn result(block: Block<'_>, at: &str, turns: &[Turn]) -> Result<Turn, Refusal> {
     let Some(call) = block.tool_use_id else {
         return Err(refused(at, "`tool_use_id` is missing"));
     };
     let mut parts = Vec::new();
     if let Some(content) = block.content.filter(|content| content.get() != "null") {
         add_content(reread(content, at)?, at, &mut parts)?;
+    }
+    // The last turns are the likeliest by far.
+    let was_called = turns.iter().rev().any(|turn| {
+        matches!(turn, Turn::Assistant(said) if said.calls.iter().any(|made| made.id == call))
+    });
+    if !was_called {
+        return Err(refused(
+            at,
+            &format!("`tool_use_id` {call} answers no earlier `tool_use` block"),
+        ));
     }
     Ok(Turn::Result {
         call,
