@@ -89,14 +89,18 @@ def test_parallel_calls_and_their_results(scripted, dialect, stream):
     assert gateway.host.refusals == []
 
 
-def test_output_in_the_dialects_own_schema(model):
-    if isinstance(model, AnthropicModel):
-        pydantic_ai  # Messages has one too, which this client offers for models that it knows only.
-        output = PromptedOutput(City)
-    else:
-        output = NativeOutput(City)
-    result = Agent(model, output_type=output).run_sync("Turku in JSON.")
-    assert isinstance(result.output, City)
+@pytest.mark.parametrize("dialect", ["chat", "responses"])
+def test_output_in_the_dialects_own_schema(endpoint, dialect):
+    model = model_of(dialect, endpoint.url, endpoint.key)
+    assert isinstance(Agent(model, output_type=NativeOutput(City)).run_sync("Turku in JSON.").output, City)
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_output_begged_for_in_words(scripted, dialect):
+    gateway = scripted(lambda body: Turn('{"name": "Turku", "inhabitants": 208000}', reasoning="A town."))
+    model = model_of(dialect, gateway.url, gateway.key)
+    result = Agent(model, output_type=PromptedOutput(City)).run_sync("Turku.")
+    assert result.output == City(name="Turku", inhabitants=208000)
 
 
 @pytest.mark.gateway

@@ -197,6 +197,9 @@ impl Change<'_> {
         let given = &self.request.original.spans.max_output;
         if let (None, Some(bound)) = (given, asked.bound) {
             let field = quoted(wanted.unwrap_or("max_tokens"));
+            // What stands there already is null: hosts that take the last of two would not be bound.
+            self.remove("max_tokens");
+            self.remove("max_completion_tokens");
             self.inserted.push_str(&format!("{field}:{bound},"));
         } else if let (Some((field, _)), Some(wanted), Some(limit)) =
             (given, wanted, self.request.max_output)
