@@ -118,8 +118,18 @@ impl Caller {
         path: &str,
         body: impl Into<reqwest::Body>,
     ) -> Result<Answer, reqwest::Error> {
+        self.send(path, "application/json", body).await
+    }
+
+    /// Posts a body of this type.
+    pub async fn send(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Result<Answer, reqwest::Error> {
         let request = self.request(Method::POST, path);
-        let request = request.header("content-type", "application/json");
+        let request = request.header("content-type", content_type);
         answer(request.body(body)).await
     }
 

@@ -128,6 +128,9 @@ async fn another_host_goes_on_and_the_caller_gets_one_whole_answer() {
                 "prefix": true,
             });
             assert_eq!(turns[1], begun, "{shown}");
+            // Of the 64 tokens that the caller allows some are used up; nobody counted them.
+            let rest = asked.json()["max_tokens"].as_u64().expect("a bound");
+            assert!((40..64).contains(&rest), "{rest}: {shown}");
         }
     }
 }

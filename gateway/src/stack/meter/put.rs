@@ -7,7 +7,8 @@ use super::Setback;
 use crate::access::Tenants;
 use crate::backend::wires::{self, Asked, Outgoing};
 use crate::backend::{Address, Backend};
-use crate::chat::{Conversation, Dialect, Said, Turn};
+use crate::chat::{Conversation, Dialect, Said, Tokens, Turn};
+use crate::routing::PlaceEstimates;
 
 /// A request in a host's words.
 pub(super) struct Put {
@@ -60,7 +61,13 @@ pub(super) fn put(
     let longer;
     let conversation = match unfinished(dispatch) {
         Some(said) => {
-            longer = going_on(conversation, said);
+            let rest = planned
+                .bound
+                .map(|bound| rest(bound, &said, &planned.site(dispatch.rank).estimates));
+            longer = Conversation {
+                max_output: rest,
+                ..going_on(conversation, said)
+            };
             &longer
         }
         None => conversation,
@@ -86,6 +93,14 @@ fn unfinished(dispatch: &Dispatch) -> Option<Said> {
         unfinished: true,
         ..said
     })
+}
+
+/// What is left of the bound on an answer of which so much was said. Nobody counted its tokens, so
+/// this is about right; one token always fits.
+fn rest(bound: Tokens, said: &Said, estimates: &PlaceEstimates) -> Tokens {
+    let bytes = said.text.len() + said.reasoning.as_ref().map_or(0, String::len);
+    let told = estimates.tokens_of_answer(bytes as u64);
+    Tokens::new(bound.get().saturating_sub(told.get()).max(1))
 }
 
 /// The same conversation, to be gone on with from the middle of an answer.
