@@ -260,6 +260,13 @@ impl House {
         // What a batch has under way is let end; another gateway takes up the rest.
         let _ = stop_batches.send(true);
         let _ = tokio::time::timeout(self.settings.limits.shutdown_time, working).await;
+        let written = self.rooms.history.written();
+        if tokio::time::timeout(self.settings.limits.shutdown_time, written)
+            .await
+            .is_err()
+        {
+            warn!("responses that were to be stored have not reached the database");
+        }
         let ledger = self.rooms.ledger.clone();
         if let Err(behind) = ledger.drain(self.settings.limits.shutdown_time).await {
             warn!("{behind}");

@@ -483,3 +483,41 @@ async fn a_stored_response_holds_the_whole_of_an_answer_in_two_parts() {
     let kept = Surface::Responses.read(&kept);
     assert_eq!((kept.text, kept.thinking), (words(4..12), words(0..4)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn by_the_shipped_catalog_deepseek_goes_on_for_a_host_that_cannot() {
+    for surface in Surface::CONVERSATIONS {
+        let (together, deepseek) = (
+            Upstream::start_with(Script {
+                thinking_as: "reasoning",
+                ..Script::ending(End::CutAfter(7))
+            })
+            .await,
+            Upstream::start().await,
+        );
+        // Peak hours in Beijing: of this model DeepSeek is the dearer seller.
+        let gateway = Setup::default()
+            .clock("2026-11-24T02:00:00Z")
+            .shipped("together", &together.base_url())
+            .shipped("deepseek", &deepseek.base_url())
+            .start()
+            .await;
+        let mut question = surface.question_to("deepseek-v4-flash");
+        question["stream"] = json!(true);
+        let caller = gateway.caller().await;
+        let answer = caller.ask_at(surface.path(), &question).await;
+        let said = surface.read(&answer);
+        assert_eq!(
+            (said.text, said.thinking, said.error),
+            (words(4..12), words(0..4), None)
+        );
+        let asked = deepseek.only();
+        assert_eq!(
+            (together.count(), asked.path.as_str()),
+            (1, "/beta/chat/completions")
+        );
+        // Without tools thinking does not go back.
+        let begun = json!({"role": "assistant", "content": words(4..7), "prefix": true});
+        assert_eq!(asked.json()["messages"][1], begun);
+    }
+}

@@ -8,7 +8,7 @@ use memchr::memchr2;
 
 use super::frames::Frames;
 
-/// Values nested deeper than this are refused, as `serde_json` and hosts do.
+/// Bodies nested so many levels deep are refused, as `serde_json` and hosts do.
 pub const DEPTH_LIMIT: usize = 128;
 /// A body's own keys: more than this is no request.
 pub const FIELD_LIMIT: usize = 256;
@@ -23,7 +23,7 @@ pub enum Malformed {
     Ended(usize),
     #[error("the body is not valid JSON at byte {0}")]
     Unexpected(usize),
-    #[error("the body is nested more than {DEPTH_LIMIT} levels deep at byte {0}")]
+    #[error("the body is nested {DEPTH_LIMIT} levels deep at byte {0}; send fewer than that")]
     TooDeep(usize),
     #[error("the body has more than {FIELD_LIMIT} top-level fields")]
     TooManyFields,
@@ -133,9 +133,10 @@ fn decode_key(frames: &Frames, quoted: Range<usize>) -> Result<String, Malformed
     if memchr::memchr(b'\\', &bytes).is_some() {
         return serde_json::from_slice(&bytes).map_err(|_| Malformed::Unexpected(quoted.start));
     }
-    std::str::from_utf8(&bytes[1..bytes.len() - 1])
-        .map(str::to_owned)
-        .map_err(|_| Malformed::Unexpected(quoted.start))
+    match std::str::from_utf8(&bytes[1..bytes.len() - 1]) {
+        Ok(key) if !key.bytes().any(|byte| byte < b' ') => Ok(key.to_owned()),
+        _ => Err(Malformed::Unexpected(quoted.start)),
+    }
 }
 
 struct Cursor<'a> {
@@ -240,7 +241,8 @@ impl<'a> Cursor<'a> {
             let at = self.before;
             match self.peek().ok_or(Malformed::Ended(at))? {
                 open @ (b'{' | b'[') => {
-                    if depth == DEPTH_LIMIT - 1 {
+                    // The body itself is a level too.
+                    if depth + 2 == DEPTH_LIMIT {
                         return Err(Malformed::TooDeep(at));
                     }
                     self.advance(1);
@@ -474,6 +476,12 @@ mod tests {
             object(&frames(deep.as_bytes(), 4096)),
             Err(Malformed::TooDeep(_))
         ));
+        for (levels, fits) in [(DEPTH_LIMIT - 2, true), (DEPTH_LIMIT - 1, false)] {
+            let text = format!("{{\"a\":{}{}}}", "[".repeat(levels), "]".repeat(levels));
+            let theirs = serde_json::from_str::<Value>(&text).is_ok();
+            assert_eq!(object(&frames(text.as_bytes(), 40)).is_ok(), fits);
+            assert_eq!(theirs, fits);
+        }
         let wide: String = (0..1000).map(|i| format!("\"k{i}\":1,")).collect();
         let wide = format!("{{{wide}\"z\":1}}");
         assert_eq!(
@@ -490,5 +498,6 @@ mod tests {
         assert_eq!(wrong(r#"{"a":"b"#), Malformed::Ended(7));
         assert_eq!(wrong(r#"{"a" "b"}"#), Malformed::Unexpected(5));
         assert_eq!(wrong(r#"{"a":1} x"#), Malformed::Unexpected(8));
+        assert_eq!(wrong("{\"a\tb\":1}"), Malformed::Unexpected(1));
     }
 }

@@ -229,7 +229,16 @@ async fn models(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     json_body(
         id,
         StatusCode::OK,
-        json!({"object": "list", "data": data}).to_string().into(),
+        // Both of OpenAI's and Anthropic's clients read the same page.
+        json!({
+            "object": "list",
+            "first_id": data.first().map(|card| &card["id"]),
+            "last_id": data.last().map(|card| &card["id"]),
+            "has_more": false,
+            "data": data,
+        })
+        .to_string()
+        .into(),
     )
 }
 
@@ -249,9 +258,18 @@ async fn model(
     }
 }
 
+/// A model as OpenAI's clients read it and as Anthropic's do. They require a date and do nothing with
+/// it: the day of the models' release.
 fn card(name: &str) -> serde_json::Value {
-    // The models' release: clients require a date and do nothing with it.
-    json!({"id": name, "object": "model", "created": 1_777_000_000, "owned_by": "deepseek-ai"})
+    json!({
+        "id": name,
+        "object": "model",
+        "type": "model",
+        "display_name": name,
+        "created": 1_776_988_800,
+        "created_at": "2026-04-24T00:00:00Z",
+        "owned_by": "deepseek-ai",
+    })
 }
 
 /// Whether requests can be served: the keys are known and the ledger takes entries.

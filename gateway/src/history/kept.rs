@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::error;
@@ -13,6 +14,9 @@ use crate::id::OrganisationName;
 use crate::ledger::Store;
 use crate::settings::HistorySettings;
 use crate::time::Timestamp;
+
+/// Between two looks at whether an answer has reached the database.
+const ON_ITS_WAY: Duration = Duration::from_millis(5);
 
 /// A stored answer and the conversation that led to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -155,9 +159,16 @@ impl History {
     ) -> Result<bool, HistoryError> {
         // One that is still on its way is written first: deleting must not be overtaken.
         while self.underway(organisation, id).is_some() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(ON_ITS_WAY).await;
         }
         self.responses.delete(organisation, id, now).await
+    }
+
+    /// Waits until everything that was to be stored has reached the database, or could not.
+    pub async fn written(&self) {
+        while !self.underway.lock().is_empty() {
+            tokio::time::sleep(ON_ITS_WAY).await;
+        }
     }
 
     /// Drops what has had its time; how many answers that were.

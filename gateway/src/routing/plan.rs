@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Offer, Quirks};
+use crate::catalog::{Offer, Quirks, SchemaFallback};
 use crate::chat::{Effort, Lack, Needs, Tokens, Usage};
 use crate::id::BackendName;
 use crate::money::Money;
@@ -135,12 +135,18 @@ pub fn plan(question: Question<'_>, candidates: &[Candidate<'_>], workload: &Wor
 /// What an offer lacks for a request, if anything.
 fn lacks(question: Question<'_>, offer: &Offer, quirks: &Quirks) -> Option<String> {
     let can = &offer.capabilities;
+    // The operator has declared that JSON mode and a prompt may stand for a schema there.
+    let falls_back = quirks.json_schema_fallback == SchemaFallback::JsonObject;
     let needs = question.needs;
     for (needed, able, what) in [
         (needs.tools, can.tools, "tools"),
         (needs.forced_tools, can.forced_tools, "a forced tool_choice"),
         (needs.json_object, can.json_object, "JSON mode"),
-        (needs.json_schema, can.json_schema, "JSON schemas"),
+        (
+            needs.json_schema,
+            can.json_schema || (falls_back && can.json_object),
+            "JSON schemas",
+        ),
         (needs.images, can.images, "images"),
         (needs.logprobs, can.logprobs, "logprobs"),
         (

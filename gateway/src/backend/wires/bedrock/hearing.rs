@@ -165,14 +165,24 @@ impl Hearing {
         match kind {
             "contentBlockStart" => {
                 let start: Start<'_> = serde_json::from_slice(payload)?;
-                if let Some(call) = start.start.tool_use {
-                    self.call(start.content_block_index, &call, heard);
+                match start.start.tool_use {
+                    // Nothing could be run, and going on would tell the rest as if it were whole.
+                    Some(call) if call.name.is_empty() => {
+                        self.fail(kind, "it called a tool without naming it");
+                    }
+                    Some(call) if !self.stopped => {
+                        self.call(start.content_block_index, &call, heard);
+                    }
+                    _ => {}
                 }
             }
             "contentBlockDelta" => {
                 let delta: Delta<'_> = serde_json::from_slice(payload)?;
-                self.delta(&delta, heard);
+                if !self.stopped {
+                    self.delta(&delta, heard);
+                }
             }
+            "messageStop" if self.stopped => {}
             "messageStop" => {
                 let stop: Stop<'_> = serde_json::from_slice(payload)?;
                 let mut reason = finish(&stop.stop_reason);
@@ -262,7 +272,10 @@ impl Hearing {
 
 impl Decoder for Hearing {
     fn take(&mut self, chunk: Bytes, heard: &mut dyn FnMut(Event<'_>)) {
-        self.parser.push(&chunk);
+        // After a failure nothing is heard, and nothing kept.
+        if self.report.error.is_none() {
+            self.parser.push(&chunk);
+        }
         self.read(heard);
     }
 

@@ -1,6 +1,8 @@
 //! Which call a piece of one belongs to. Hosts number calls, or name them by id, or neither; some
 //! give several calls one number or one id, and some say the name late or again and again.
 
+use std::collections::HashSet;
+
 use smallvec::SmallVec;
 
 use super::chunk::{CallDelta, Function};
@@ -35,7 +37,7 @@ struct Known {
 pub(super) struct Mint {
     seed: u64,
     made: u32,
-    used: Vec<Box<str>>,
+    used: HashSet<Box<str>>,
 }
 
 impl Mint {
@@ -43,19 +45,19 @@ impl Mint {
         Mint {
             seed,
             made: 0,
-            used: Vec::new(),
+            used: HashSet::new(),
         }
     }
 
     /// The host's id if it can stand, else a new one.
     fn id(&mut self, given: &str) -> String {
-        let id = if given.is_empty() || self.used.iter().any(|used| **used == *given) {
+        let id = if given.is_empty() || self.used.contains(given) {
             self.made += 1;
             format!("call_{:016x}{:04x}", self.seed, self.made)
         } else {
             given.to_owned()
         };
-        self.used.push(id.as_str().into());
+        self.used.insert(id.as_str().into());
         id
     }
 }

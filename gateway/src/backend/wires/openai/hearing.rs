@@ -143,6 +143,10 @@ impl Hearing {
             self.choices.resize_with(at + 1, Heard::default);
         }
         let known = &mut self.choices[at];
+        if known.finished {
+            // Its caller may have been told that it is complete.
+            return;
+        }
         if let Some(delta) = choice.delta.as_ref().or(choice.message.as_ref()) {
             let text = delta.reasoning();
             if !text.is_empty() {
@@ -171,7 +175,7 @@ impl Hearing {
             });
         }
         let word = choice.finish_reason.as_str();
-        if word.is_empty() || known.finished {
+        if word.is_empty() {
             return;
         }
         known.finished = true;
@@ -183,10 +187,7 @@ impl Hearing {
         if known.calls.nameless() {
             self.report.error = Some("it called a tool without naming it".to_owned());
         }
-        // One choice that was given up spoils the answer, whatever the others say.
-        if self.report.finish != Some(Finish::HostGaveUp) {
-            self.report.finish = Some(reason);
-        }
+        self.report.finished(reason);
         heard(Event::Finish {
             choice: index,
             reason,

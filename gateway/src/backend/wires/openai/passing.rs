@@ -59,16 +59,7 @@ pub fn passes(request: &Request, quirks: &Quirks) -> bool {
 /// What the host cannot be asked, in words for the caller.
 pub fn passed(request: &Request, asked: Asked<'_>) -> Result<Outgoing, CannotSay> {
     let quirks = asked.quirks;
-    let mut change = Change {
-        request,
-        inserted: String::new(),
-        edits: SmallVec::new(),
-        removed: SmallVec::new(),
-    };
-    change.edits.push(Edit {
-        range: request.original.spans.model.clone(),
-        with: Bytes::from(quoted(asked.model)),
-    });
+    let mut change = Change::of(request, asked);
     change.ask_for_usage(quirks);
     change.bound(asked);
     check_format(
@@ -92,14 +83,7 @@ pub fn passed(request: &Request, asked: Asked<'_>) -> Result<Outgoing, CannotSay
                 .push_str(&format!("{}:{json},", quoted(field)));
         }
     }
-    if let Some(field) = quirks.tenant_field.as_deref() {
-        change.remove(field);
-        if !asked.tenant.is_empty() {
-            change
-                .inserted
-                .push_str(&format!("{}:{},", quoted(field), quoted(asked.tenant)));
-        }
-    }
+    change.isolate(asked);
     Ok(Outgoing {
         body: change.apply(),
         headers: headers(quirks),
@@ -136,13 +120,30 @@ fn value(request: &Request, field: &str) -> Option<Value> {
 }
 
 /// The changes to one body.
-struct Change<'a> {
+pub(super) struct Change<'a> {
     request: &'a Request,
     /// Members to be put first, each with a comma after it.
-    inserted: String,
-    edits: SmallVec<[Edit; 4]>,
+    pub(super) inserted: String,
+    pub(super) edits: SmallVec<[Edit; 4]>,
     /// Members to be taken out, by their numbers.
     removed: SmallVec<[usize; 8]>,
+}
+
+impl<'a> Change<'a> {
+    /// To the host's id of the model.
+    pub(super) fn of(request: &'a Request, asked: Asked<'_>) -> Self {
+        let mut change = Change {
+            request,
+            inserted: String::new(),
+            edits: SmallVec::new(),
+            removed: SmallVec::new(),
+        };
+        change.edits.push(Edit {
+            range: request.original.spans.model.clone(),
+            with: Bytes::from(quoted(asked.model)),
+        });
+        change
+    }
 }
 
 impl Change<'_> {
@@ -162,7 +163,7 @@ impl Change<'_> {
         }
     }
 
-    fn ask_for_usage(&mut self, quirks: &Quirks) {
+    pub(super) fn ask_for_usage(&mut self, quirks: &Quirks) {
         if quirks.no_stream_options {
             return self.remove("stream_options");
         }
@@ -180,11 +181,25 @@ impl Change<'_> {
         }
     }
 
+    /// Our name for the tenant, never a caller's own.
+    pub(super) fn isolate(&mut self, asked: Asked<'_>) {
+        if let Some(field) = asked.quirks.tenant_field.as_deref() {
+            self.remove(field);
+            if !asked.tenant.is_empty() {
+                self.inserted
+                    .push_str(&format!("{}:{},", quoted(field), quoted(asked.tenant)));
+            }
+        }
+    }
+
     fn bound(&mut self, asked: Asked<'_>) {
         let wanted = asked.quirks.max_tokens_field.as_deref();
         let given = &self.request.original.spans.max_output;
         if let (None, Some(bound)) = (given, asked.bound) {
             let field = quoted(wanted.unwrap_or("max_tokens"));
+            // What stands there already is null: hosts that take the last of two would not be bound.
+            self.remove("max_tokens");
+            self.remove("max_completion_tokens");
             self.inserted.push_str(&format!("{field}:{bound},"));
         } else if let (Some((field, _)), Some(wanted), Some(limit)) =
             (given, wanted, self.request.max_output)
@@ -233,7 +248,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn apply(mut self) -> Frames {
+    pub(super) fn apply(mut self) -> Frames {
         let spans = &self.request.original.spans;
         let members = &spans.members;
         self.removed.sort_unstable();

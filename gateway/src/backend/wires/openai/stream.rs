@@ -52,6 +52,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// A choice has ended. That the host gave up on one stands, whatever becomes of the others.
+    pub(super) fn finished(&mut self, reason: Finish) {
+        if self.finish != Some(Finish::HostGaveUp) {
+            self.finish = Some(reason);
+        }
+    }
+
     /// Whether the answer came to its end: said by `[DONE]`, a finish or a final usage.
     pub fn complete(&self) -> bool {
         self.error.is_none()
@@ -204,7 +211,8 @@ impl Sight {
             .find(payload)
             .and_then(|at| string_at(payload, at + 16))
         {
-            self.report.finish = Some(finish(std::str::from_utf8(&payload[word]).unwrap_or("")));
+            let word = std::str::from_utf8(&payload[word]).unwrap_or("");
+            self.report.finished(finish(word));
         }
         self.count(payload);
         let usage = self.usage_in(payload);
@@ -407,6 +415,18 @@ mod tests {
             out.extend_from_slice(&piece);
         }
         (out, sight.report().clone())
+    }
+
+    #[test]
+    fn that_a_host_gave_up_on_one_choice_is_not_forgotten_for_another() {
+        let stream = concat!(
+            "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"error\"}]}\n\n",
+            "data: {\"choices\":[{\"index\":1,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
+            "data: [DONE]\n\n",
+        );
+        let (_, report) = run(stream.as_bytes(), &[], false);
+        assert_eq!(report.finish, Some(Finish::HostGaveUp));
+        assert!(!report.complete());
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(super) fn write(
         message(json, "system", hint);
     }
     // Pictures that tools brought, until the last result of a batch is written.
-    let mut pictures: Vec<(&str, &Image)> = Vec::new();
+    let mut pictures: Vec<Shown<'_>> = Vec::new();
     let last = conversation.turns.len().saturating_sub(1);
     for (index, turn) in conversation.turns.iter().enumerate() {
         if !matches!(turn, Turn::Result { .. }) {
@@ -93,10 +93,8 @@ pub(super) fn write(
                 failed,
             } => {
                 write_result(json, call, parts, *failed);
-                for part in parts {
-                    if let Part::Image(image) = part {
-                        pictures.push((call, image));
-                    }
+                if parts.iter().any(|part| matches!(part, Part::Image(_))) {
+                    pictures.push(Shown { call, parts });
                 }
             }
         }
@@ -154,19 +152,31 @@ fn write_image(json: &mut Json, image: &Image) {
     json.raw("}}");
 }
 
-/// Tool messages hold text only: what they show follows in a message of the user's.
-fn write_pictures(json: &mut Json, pictures: &mut Vec<(&str, &Image)>) {
+/// A result with pictures in it.
+struct Shown<'a> {
+    call: &'a str,
+    parts: &'a [Part],
+}
+
+/// Tool messages hold text only: what they show follows in a message of the user's, under the name
+/// of each call once, since ids may be long.
+fn write_pictures(json: &mut Json, pictures: &mut Vec<Shown<'_>>) {
     if pictures.is_empty() {
         return;
     }
     json.item();
     json.raw("{\"role\":\"user\",\"content\":[");
-    for (call, image) in pictures.drain(..) {
+    for Shown { call, parts } in pictures.drain(..) {
         json.item();
         json.raw("{\"type\":\"text\"");
         json.member("text", &format!("The result of {call} shows:"));
-        json.raw("},");
-        write_image(json, image);
+        json.close(b'}');
+        for part in parts {
+            if let Part::Image(image) = part {
+                json.item();
+                write_image(json, image);
+            }
+        }
     }
     json.raw("]}");
 }

@@ -218,7 +218,11 @@ fn a_cancelled_batch_ends_what_is_in_flight_and_tells_what_was_never_asked() {
         let (status, _) = world.send("POST", &path, "other:app", Body::empty()).await;
         assert_eq!(status, 404);
         let batch = world.told("POST", &path, Body::empty()).await;
-        assert_eq!(batch["status"], "cancelling");
+        // The runner may have heard of it and be done before this is told.
+        assert!(
+            batch["status"] == "cancelling" || batch["status"] == "cancelled",
+            "{batch}"
+        );
         assert!(batch["cancelling_at"].is_i64());
         working.await.expect("it ends");
         let batch = world.get(&id).await;

@@ -83,9 +83,28 @@ pub fn conversation(request: &Request) -> Result<Conversation, Refusal> {
             turns.push(Turn::System(parts));
         }
     }
+    let before = turns.len();
     turns::read(body.messages, &mut turns)?;
+    if turns.len() == before {
+        return Err(Refusal::invalid(
+            "messages",
+            "`messages` hold nothing that a model could answer; send a text",
+        ));
+    }
 
+    let tools = tools(body.tools.unwrap_or_default())?;
     let (tool_choice, parallel_calls) = choice(body.tool_choice)?;
+    let offered = match &tool_choice {
+        ToolChoice::Auto | ToolChoice::None => true,
+        ToolChoice::Required => !tools.is_empty(),
+        ToolChoice::Named(name) => tools.iter().any(|tool| tool.name == *name),
+    };
+    if !offered {
+        return Err(Refusal::invalid(
+            "tool_choice",
+            "`tool_choice` demands a tool that is not among the `tools`; declare it",
+        ));
+    }
     let mut rest = Map::new();
     if let Some(top_k) = body.top_k {
         rest.insert("top_k".to_owned(), Value::Number(top_k));
@@ -96,7 +115,7 @@ pub fn conversation(request: &Request) -> Result<Conversation, Refusal> {
         .or(body.output_format);
     Ok(Conversation {
         turns,
-        tools: tools(body.tools.unwrap_or_default())?,
+        tools,
         tool_choice,
         parallel_calls,
         format: answer_format(format)?,
@@ -132,6 +151,12 @@ fn tools(tools: Vec<ToolIn>) -> Result<Vec<Tool>, Refusal> {
             let Some(name) = tool.name.filter(|name| !name.is_empty()) else {
                 return Err(Refusal::invalid(&at, format!("{at}: `name` is missing")));
             };
+            if tool.input_schema.as_deref().is_some_and(is_no_schema) {
+                return Err(Refusal::invalid(
+                    &at,
+                    format!("{at}: `input_schema` must be a JSON schema"),
+                ));
+            }
             Ok(Tool {
                 name,
                 description: tool.description,
@@ -168,7 +193,7 @@ fn answer_format(format: Option<FormatIn>) -> Result<Format, Refusal> {
         return Ok(Format::Text);
     };
     match (format.r#type.as_str(), format.schema) {
-        ("json_schema", Some(schema)) => Ok(Format::JsonSchema {
+        ("json_schema", Some(schema)) if !is_no_schema(&schema) => Ok(Format::JsonSchema {
             name: "answer".to_owned(),
             description: None,
             schema,
@@ -179,6 +204,11 @@ fn answer_format(format: Option<FormatIn>) -> Result<Format, Refusal> {
             "`output_config.format` must be of type json_schema, with a `schema`",
         )),
     }
+}
+
+/// Schemas of arguments and of answers are objects.
+fn is_no_schema(written: &RawValue) -> bool {
+    !written.get().starts_with('{')
 }
 
 /// Says where a body departs from the dialect: the first message, or the first field, that cannot
@@ -222,5 +252,46 @@ fn without_position(error: &serde_json::Error) -> String {
     match text.rsplit_once(" at line ") {
         Some((message, _)) => message.to_owned(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use serde_json::json;
+
+    use super::*;
+    use crate::chat::Frames;
+
+    #[test]
+    fn what_no_host_could_be_asked_is_refused_by_its_place() {
+        for (fields, field) in [
+            (
+                json!({"messages": [{"role": "user", "content": []}]}),
+                "messages",
+            ),
+            (json!({"tool_choice": {"type": "any"}}), "tool_choice"),
+            (
+                json!({"tool_choice": {"type": "tool", "name": "g"}, "tools": [{"name": "f"}]}),
+                "tool_choice",
+            ),
+            (
+                json!({"tools": [{"name": "f", "input_schema": []}]}),
+                "tools.0",
+            ),
+            (
+                json!({"output_config": {"format": {"type": "json_schema", "schema": 1}}}),
+                "output_config.format",
+            ),
+        ] {
+            let mut body = json!({"model": "m", "max_tokens": 9, "system": "s",
+                "messages": [{"role": "user", "content": "x"}]});
+            for (key, value) in fields.as_object().expect("fields") {
+                body[key] = value.clone();
+            }
+            let request = super::super::read(Frames::from(Bytes::from(body.to_string())));
+            let refusal = conversation(&request.expect("a request")).expect_err(field);
+            assert_eq!(refusal.field.as_deref(), Some(field), "{refusal}");
+        }
     }
 }

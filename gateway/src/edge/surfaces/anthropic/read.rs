@@ -198,13 +198,11 @@ impl<'a> Reader<'a> {
                 self.needs.forced_tools =
                     choice.is_some_and(|choice| matches!(choice.r#type.as_str(), "any" | "tool"));
             }
-            THREAD => {
-                if self.first_byte(member) != Some(b'n') {
-                    return Err(Refusal::invalid(
-                        THREAD,
-                        "`thread`: conversations are not held here between requests; leave it out and send all messages",
-                    ));
-                }
+            THREAD if self.first_byte(member) != Some(b'n') => {
+                return Err(Refusal::invalid(
+                    THREAD,
+                    "`thread`: conversations are not held here between requests; leave it out and send all messages",
+                ));
             }
             "thinking" => {
                 self.thinking = self.value(member, "an object with a `type`")?;

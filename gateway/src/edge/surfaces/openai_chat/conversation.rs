@@ -174,6 +174,12 @@ impl Reader {
                 "`tool_choice.function.name` is no tool of `tools`; name one of them",
             ));
         }
+        if self.read.tool_choice == ToolChoice::Required && self.read.tools.is_empty() {
+            return Err(Refusal::invalid(
+                "tool_choice",
+                "`tool_choice` demands a call but no tool may be called; offer one in `tools`",
+            ));
+        }
         if self.goes_on
             && let Some(Turn::Assistant(said)) = self.read.turns.last_mut()
         {

@@ -92,6 +92,19 @@ fn a_bound_is_set_where_the_caller_gave_none_and_renamed_where_the_host_wants() 
     assert_eq!(sent(&body, &Quirks::default(), Some(9))["max_tokens"], 7);
 }
 
+#[test]
+fn a_bound_takes_the_place_of_one_that_is_null() {
+    for given in ["max_tokens", "max_completion_tokens"] {
+        let body = format!(r#"{{"model":"m","messages":[{{}}],"{given}":null}}"#);
+        let request = read(Frames::from(Bytes::from(body))).expect("a request");
+        let text = passed(&request, &Quirks::default(), Some(9)).expect("the host can be asked");
+        assert_eq!(
+            text,
+            r#"{"max_tokens":9,"model":"host/model","messages":[{}]}"#
+        );
+    }
+}
+
 /// Bodies of callers, as they wrote them.
 const BODIES: [(&str, &str); 10] = [
     (

@@ -47,8 +47,15 @@ pub fn conversation_with(
     if let Some(input) = body.input {
         turns.input(input)?;
     }
+    let turns = turns.done();
+    if turns.is_empty() {
+        return Err(Refusal::invalid(
+            "input",
+            "`input` holds nothing that a model could answer; send a message",
+        ));
+    }
     Ok(Conversation {
-        turns: turns.done(),
+        turns,
         tools: tools.given.into_iter().map(|given| given.tool).collect(),
         tool_choice,
         parallel_calls: body.parallel_tool_calls,
@@ -93,7 +100,8 @@ fn format(text: Option<&RawValue>) -> Result<Format, Refusal> {
         None | Some("text") => Ok(Format::Text),
         Some("json_object") => Ok(Format::JsonObject),
         Some("json_schema") => {
-            let (Some(name), Some(schema)) = (asked.name, asked.schema) else {
+            let schema = asked.schema.filter(|schema| schema.get().starts_with('{'));
+            let (Some(name), Some(schema)) = (asked.name, schema) else {
                 return Err(Refusal::invalid(
                     "text.format",
                     "`text.format` of type json_schema needs a `name` and a `schema`",

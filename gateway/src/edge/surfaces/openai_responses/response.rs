@@ -183,6 +183,8 @@ impl Frame {
             user: parsed(body.user),
         };
         let repeated = serde_json::to_string(&repeated).unwrap_or_else(|_| "{}".into());
+        // What the caller wrote over several lines goes on one: a line of an event ends at its break.
+        let repeated = repeated.replace(['\n', '\r'], " ");
         Frame {
             id: response_id(id),
             created_at: id

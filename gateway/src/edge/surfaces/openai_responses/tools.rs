@@ -142,6 +142,13 @@ impl Toolset {
                 format!("`{field}`: another tool is named {flat} too; name them apart"),
             ));
         }
+        if offered
+            .parameters
+            .is_some_and(|schema| !schema.get().starts_with('{'))
+        {
+            let field = format!("{field}.parameters");
+            return Err(super::wrong(&field, "a JSON schema"));
+        }
         let parameters = match kind {
             Kind::Custom => Some(custom::parameters(offered.format.as_ref())),
             Kind::Function => offered

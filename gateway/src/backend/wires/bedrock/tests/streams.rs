@@ -230,6 +230,31 @@ fn nonsense_in_place_of_usage_is_kept_out_of_the_books() {
     assert!(!report.nonsense && report.usage.is_none() && report.done);
 }
 
+#[test]
+fn nothing_of_an_answer_is_heard_behind_its_end() {
+    let stop = event("messageStop", &json!({"stopReason": "end_turn"}));
+    let late = [
+        event("contentBlockDelta", &json!({"delta": {"text": "more"}})),
+        event(
+            "contentBlockStart",
+            &json!({"start": {"toolUse": {"toolUseId": "t", "name": "f"}}}),
+        ),
+        event("messageStop", &json!({"stopReason": "max_tokens"})),
+    ];
+    let once = hear(std::slice::from_ref(&stop));
+    let again = hear(&[&[stop][..], &late].concat());
+    assert_eq!(again.0, once.0);
+    assert_eq!(again.2.finish, Some(Finish::Stop));
+}
+
+#[test]
+fn a_call_of_no_name_is_a_failure() {
+    let start = json!({"start": {"toolUse": {"toolUseId": "t"}}});
+    let (_, reply, report) = hear(&[event("contentBlockStart", &start)]);
+    assert!(report.error.is_some_and(|error| error.contains("naming")));
+    assert!(reply.choices.is_empty());
+}
+
 proptest! {
     #[test]
     fn any_split_gives_the_same_events_and_the_same_report(

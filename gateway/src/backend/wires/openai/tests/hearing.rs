@@ -252,6 +252,19 @@ fn ids_are_minted_only_where_they_are_missing_or_repeated() {
 }
 
 #[test]
+fn nothing_of_a_choice_is_heard_behind_its_finish() {
+    let (reply, report) = replied(&stream(&[
+        r#"{"choices":[{"delta":{"content":"a"},"finish_reason":"length"},{"index":1,"delta":{"content":"b"}}]}"#,
+        r#"{"choices":[{"delta":{"content":"late"},"finish_reason":"stop"},{"index":1,"delta":{"content":"c"}}]}"#,
+        r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":3}}"#,
+    ]));
+    assert_eq!(reply.choices[0].said.text, "a");
+    assert_eq!(reply.choices[0].finish, Some(Finish::Length));
+    assert_eq!(reply.choices[1].said.text, "bc");
+    assert!(report.usage.is_some());
+}
+
+#[test]
 fn an_error_ends_it_however_it_is_wrapped() {
     for (chunk, words) in [
         (r#"{"error":{"message":"boom","code":500}}"#, "boom"),

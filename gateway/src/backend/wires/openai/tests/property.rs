@@ -164,13 +164,16 @@ fn expected(conversation: &Conversation) -> Value {
                 parts,
                 failed,
             } => {
-                for part in parts {
-                    if let Part::Image(picture) = part {
-                        shown.push(
-                            json!({"type": "text", "text": format!("The result of {call} shows:")}),
-                        );
-                        shown.push(image(picture));
-                    }
+                let pictures = parts.iter().filter_map(|part| match part {
+                    Part::Image(picture) => Some(image(picture)),
+                    Part::Text(_) => None,
+                });
+                let pictures: Vec<Value> = pictures.collect();
+                if !pictures.is_empty() {
+                    shown.push(
+                        json!({"type": "text", "text": format!("The result of {call} shows:")}),
+                    );
+                    shown.extend(pictures);
                 }
                 let said = text_of(parts);
                 let only_text = matches!(parts.as_slice(), [Part::Text(_)]);
@@ -255,4 +258,21 @@ proptest! {
         keys.dedup();
         prop_assert_eq!(keys.len(), all);
     }
+}
+
+#[test]
+fn a_long_id_is_not_repeated_for_every_picture() {
+    let id = "x".repeat(10_000);
+    let picture = Part::Image(Image::Url("https://x".to_owned()));
+    let conversation = Conversation {
+        turns: vec![Turn::Result {
+            call: id,
+            parts: vec![picture; 1_000],
+            failed: false,
+        }],
+        ..Conversation::default()
+    };
+    let quirks = Quirks::default();
+    let outgoing = body(&conversation, asked(&quirks)).expect("a body");
+    assert!(outgoing.body.len() < 100_000, "{}", outgoing.body.len());
 }

@@ -345,3 +345,21 @@ fn what_an_answer_said_is_read_again_as_the_same_turn() {
         assert_eq!(conversation.turns, [Turn::Assistant(said)]);
     }
 }
+
+#[test]
+fn what_a_caller_wrote_over_several_lines_is_repeated_on_one() {
+    let body = json!({"model": "m", "input": "hi", "stream": true, "user": "u", "metadata": {"a": "b"},
+        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}]});
+    let written = format!("{body:#}").replace('\n', "\r\n");
+    let request = read(Frames::from(Bytes::from(written))).expect("a request");
+    let conversation = conversation(&request).expect("a conversation");
+    let mut talk = Talk::new(&request, &conversation, id());
+    let mut out = BytesMut::new();
+    talk.say(Event::Begin { id: None }, &mut out);
+    talk.close(&mut out);
+    let stream = String::from_utf8(out.to_vec()).expect("text");
+    assert!(!stream.contains('\r'));
+    let events = events_of(&stream);
+    assert_eq!(events.len(), 3);
+    assert_eq!(events[0]["response"]["tools"], body["tools"]);
+}

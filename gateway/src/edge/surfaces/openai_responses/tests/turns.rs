@@ -315,6 +315,7 @@ fn what_cannot_be_told_to_a_model_is_refused_by_its_place() {
         ),
         ("input[0].content", json!({"role": "user", "content": 7})),
         ("input[0]", json!(7)),
+        ("input", json!({"type": "web_search_call", "id": "ws_1"})),
     ] {
         let refusal = refused(&json!({"model": "m", "input": [item.clone()]}));
         assert_eq!(refusal.field.as_deref(), Some(field), "{item}: {refusal}");
@@ -324,6 +325,10 @@ fn what_cannot_be_told_to_a_model_is_refused_by_its_place() {
         (
             "tools[0].name",
             json!({"type": "function", "function": {"name": "f"}}),
+        ),
+        (
+            "tools[0].parameters",
+            json!({"type": "function", "name": "f", "parameters": []}),
         ),
         (
             "tools.n.tools[0].type",
