@@ -1,7 +1,7 @@
 //! What becomes of a conversation on its way through the OpenAI-compatible wire: the wire's own
 //! words for what its dialect lacks, and nothing else.
 
-use tollgate::chat::{Image, Part, Said, Turn, text_of};
+use tollgate::chat::{Part, Said, Turn, text_of};
 
 /// The turns as a reader of the wire's body finds them.
 pub fn through_wire(turns: &[Turn]) -> Vec<Turn> {
@@ -17,7 +17,7 @@ pub fn through_wire(turns: &[Turn]) -> Vec<Turn> {
             Turn::User(parts) if parts.iter().all(|part| matches!(part, Part::Text(_))) => {
                 Turn::user(text_of(parts))
             }
-            Turn::User(parts) => Turn::User(parts.iter().map(written).collect()),
+            Turn::User(parts) => Turn::User(parts.clone()),
             Turn::Assistant(said) => Turn::Assistant(Said {
                 reasoning: said.reasoning.clone().filter(|text| !text.is_empty()),
                 calls: said
@@ -41,7 +41,7 @@ pub fn through_wire(turns: &[Turn]) -> Vec<Turn> {
                 let images: Vec<Part> = parts
                     .iter()
                     .filter(|part| matches!(part, Part::Image(_)))
-                    .map(written)
+                    .cloned()
                     .collect();
                 let said = text_of(parts);
                 let said = match (*failed, said.is_empty()) {
@@ -68,20 +68,6 @@ pub fn through_wire(turns: &[Turn]) -> Vec<Turn> {
         read.push(Turn::User(shown));
     }
     read
-}
-
-/// A picture as its address is read again: parameters of a media type mean nothing for one.
-fn written(part: &Part) -> Part {
-    match part {
-        Part::Image(Image::Inline { media_type, data }) => {
-            let media_type = media_type.split(';').next().unwrap_or_default();
-            Part::Image(Image::Inline {
-                media_type: media_type.trim().to_ascii_lowercase(),
-                data: data.clone(),
-            })
-        }
-        other => other.clone(),
-    }
 }
 
 /// Whether its calls have names and ids of their own, and its results follow them: what hosts

@@ -5,6 +5,8 @@
 pub mod bedrock;
 mod dispatch;
 pub mod openai;
+#[cfg(test)]
+pub(crate) mod tests_pairs;
 
 use bytes::Bytes;
 use http::HeaderMap;

@@ -4,6 +4,8 @@ pub mod anthropic;
 pub mod openai_chat;
 pub mod openai_completions;
 pub mod openai_responses;
+#[cfg(test)]
+mod tests_pairs;
 
 use bytes::Bytes;
 

@@ -44,7 +44,8 @@ pub(super) fn read(raw: &RawValue) -> Option<Cow<'_, str>> {
         #[serde(borrow)]
         content: Option<&'a RawValue>,
     }
-    if raw.get() == "null" {
+    // A list could be read as the members of either form in their order: it is neither.
+    if !raw.get().starts_with('{') {
         return None;
     }
     if let Ok(Modern { content }) = serde_json::from_str::<Modern<'_>>(raw.get())

@@ -132,6 +132,10 @@ impl Sight {
                 }
                 Verdict::Edit(edits) => {
                     for (range, with) in edits {
+                        // Within what became something else already.
+                        if range.start < passed {
+                            continue;
+                        }
                         push(&mut pieces, buffer.slice(passed..range.start));
                         push(&mut pieces, Bytes::from_static(with));
                         passed = range.end;
@@ -169,6 +173,7 @@ impl Sight {
             };
             match found {
                 Some(Verdict::Drop) => verdict = Verdict::Drop,
+                _ if matches!(verdict, Verdict::Drop) => {}
                 found => {
                     let mut edits = match found {
                         Some(Verdict::Edit(edits)) => edits,
@@ -228,13 +233,16 @@ impl Sight {
     }
 
     fn usage_in(&mut self, payload: &[u8]) -> Option<Verdict> {
-        let at = USAGE.find(payload)?;
-        let rest = payload[at + 7..].trim_ascii_start();
-        let value = rest.strip_prefix(b":")?.trim_ascii_start();
-        if value.starts_with(b"null") {
-            return None;
+        // Others may use the name within: the chunk is read where one of them holds something.
+        let holds = |at: usize| {
+            let rest = payload[at + 7..].trim_ascii_start();
+            rest.strip_prefix(b":")
+                .is_some_and(|value| !value.trim_ascii_start().starts_with(b"null"))
+        };
+        if USAGE.find_iter(payload).any(holds) {
+            return self.usage(payload);
         }
-        self.usage(payload)
+        None
     }
 
     fn first(&mut self, payload: &[u8]) {
@@ -415,6 +423,19 @@ mod tests {
             out.extend_from_slice(&piece);
         }
         (out, sight.report().clone())
+    }
+
+    #[test]
+    fn a_usage_that_is_hidden_hides_what_would_be_renamed_in_it() {
+        let mut sight = Sight::new(true, true);
+        let chunk = r#"data: {"choices":[{"delta":{"reasoning":"hm"}}],"x":{"usage":null},"usage":{"prompt_tokens":1,"completion_tokens":1,"reasoning":null}}"#;
+        let pieces = sight.take(Bytes::from(format!("{chunk}\n\n")));
+        let passed: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
+        assert_eq!(
+            String::from_utf8(passed).expect("text"),
+            "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}],\"x\":{\"usage\":null},\"usage\":null}\n\n"
+        );
+        assert!(sight.report().usage.is_some());
     }
 
     #[test]

@@ -264,6 +264,22 @@ mod tests {
     use crate::chat::Frames;
 
     #[test]
+    fn a_picture_is_the_same_in_its_address_and_in_itself() {
+        let read = |source: Value| {
+            let body = json!({"model": "m", "max_tokens": 9, "messages": [
+                {"role": "user", "content": [{"type": "image", "source": source}]}]});
+            let request = super::super::read(Frames::from(Bytes::from(body.to_string())));
+            conversation(&request.expect("a request"))
+        };
+        let inline = json!({"type": "base64", "media_type": "image/PNG", "data": "aGk="});
+        let address = json!({"type": "url", "url": "data:image/png;base64,aGk="});
+        let turns = |source| read(source).expect("a conversation").turns;
+        assert_eq!(turns(inline), turns(address));
+        let broken = json!({"type": "base64", "media_type": " ", "data": "aGk="});
+        assert!(read(broken).is_err());
+    }
+
+    #[test]
     fn what_no_host_could_be_asked_is_refused_by_its_place() {
         for (fields, field) in [
             (

@@ -5,7 +5,7 @@
 //! Source: the official clients' types (openai-python 2.x, `chat.completion_create_params`) and
 //! DeepSeek's additions (`thinking`, `prefix`, `reasoning_content`).
 
-mod messages;
+pub(in crate::edge::surfaces) mod messages;
 #[cfg(test)]
 mod tests;
 

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::super::openai_chat::conversation::messages::image;
 use crate::chat::{Image, Part, Refusal};
 
 /// A piece of content, of whatever type.
@@ -38,7 +39,7 @@ pub(super) fn parts(content: Option<&RawValue>, field: &str) -> Result<Vec<Part>
             }
             Some("refusal") => Part::Text(needed_text(piece.refusal, &field)?),
             Some("input_image") => match piece.image_url {
-                Some(url) => Part::Image(of_url(&url, &format!("{field}.image_url"))?),
+                Some(url) => Part::Image(image(url, &format!("{field}.image_url"))?),
                 None => {
                     return Err(Refusal::invalid(
                         &format!("{field}.image_url"),
@@ -74,27 +75,7 @@ fn needed_text(text: Option<String>, field: &str) -> Result<String, Refusal> {
     })
 }
 
-/// Reads `https://...` or `data:image/png;base64,...`; `field` is blamed.
-fn of_url(url: &str, field: &str) -> Result<Image, Refusal> {
-    let Some(rest) = url.strip_prefix("data:") else {
-        return Ok(Image::Url(url.to_owned()));
-    };
-    let inline = rest
-        .split_once(',')
-        .and_then(|(kind, data)| Some((kind.strip_suffix(";base64")?, data)));
-    match inline {
-        Some((media_type, data)) => Ok(Image::Inline {
-            media_type: media_type.to_owned(),
-            data: data.to_owned(),
-        }),
-        None => Err(Refusal::invalid(
-            field,
-            format!("`{field}` must be an address, or `data:` with a media type and base64"),
-        )),
-    }
-}
-
-/// The address that [`of_url`] reads as this picture.
+/// The address that reads as this picture.
 pub(super) fn url_of(image: &Image) -> String {
     match image {
         Image::Url(url) => url.clone(),
@@ -109,8 +90,11 @@ mod tests {
     #[test]
     fn an_address_reads_as_the_picture_that_it_writes() {
         for url in ["https://example.com/a.png", "data:image/png;base64,aGk="] {
-            assert_eq!(url_of(&of_url(url, "image_url").expect("a picture")), url);
+            assert_eq!(
+                url_of(&image(url.to_owned(), "image_url").expect("a picture")),
+                url
+            );
         }
-        assert!(of_url("data:image/png,raw", "image_url").is_err());
+        assert!(image("data:image/png,raw".to_owned(), "image_url").is_err());
     }
 }

@@ -330,6 +330,9 @@ fn a_plain_answer_is_heard_whole() {
         reply.usage.map(|usage| usage.output()),
         Some(Tokens::new(2))
     );
+    let listed = br#"{"choices":[{"message":{"content":"x"},"logprobs":[[{"token":"x"}]]}]}"#;
+    let reply = heard(listed).expect("an answer");
+    assert!(reply.choices[0].logprobs.is_empty());
     assert_eq!(heard(br#"{"error":{"message":"no"}}"#), None);
     assert_eq!(heard(b"<html>"), None);
     assert_eq!(heard(br#"{"object":"list"}"#), None);

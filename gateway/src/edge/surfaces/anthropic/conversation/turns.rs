@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::{self, SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde_json::value::RawValue;
 
+use super::super::super::openai_chat::conversation::messages::image as picture;
 use crate::chat::{Call, Image, Part, Refusal, Said, Turn};
 
 /// How Claude Code heads its system prompt for Anthropic's own books: version, entry point and, in
@@ -245,8 +246,18 @@ fn image(source: Source<'_>, at: &str) -> Result<Image, Refusal> {
         source.media_type,
         source.data,
     ) {
-        ("url", Some(url), _, _) => Ok(Image::Url(url)),
-        ("base64", _, Some(media_type), Some(data)) => Ok(Image::Inline { media_type, data }),
+        // A picture's address may hold the picture itself.
+        ("url", Some(url), _, _) => picture(url, &format!("{at}.source")),
+        ("base64", _, Some(media_type), Some(data)) => {
+            let media_type = media_type.trim().to_ascii_lowercase();
+            if media_type.is_empty() || media_type.contains([';', ',']) {
+                return Err(refused(
+                    &format!("{at}.source"),
+                    "`media_type` must be that of a picture, such as image/png",
+                ));
+            }
+            Ok(Image::Inline { media_type, data })
+        }
         (other, ..) => Err(refused(
             &format!("{at}.source"),
             &format!(

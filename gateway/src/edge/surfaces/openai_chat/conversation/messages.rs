@@ -265,8 +265,8 @@ fn part_of(part: Value, path: impl Fn() -> String) -> Result<Part, Refusal> {
     }
 }
 
-/// `https://...`, or `data:image/png;base64,...`.
-fn image(mut url: String, path: &str) -> Result<Image, Refusal> {
+/// `https://...`, or `data:image/png;base64,...`, in every dialect; `path` is blamed.
+pub(in crate::edge::surfaces) fn image(mut url: String, path: &str) -> Result<Image, Refusal> {
     if !url
         .get(..5)
         .is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
@@ -285,10 +285,10 @@ fn image(mut url: String, path: &str) -> Result<Image, Refusal> {
         .rsplit(';')
         .next()
         .is_some_and(|last| last.trim().eq_ignore_ascii_case("base64"));
+    let media_type = media_type.trim().to_ascii_lowercase();
     if !in_base64 || media_type.is_empty() {
         return Err(not());
     }
-    let media_type = media_type.trim().to_ascii_lowercase();
     url.drain(..=comma);
     Ok(Image::Inline {
         media_type,

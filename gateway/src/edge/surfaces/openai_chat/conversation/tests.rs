@@ -354,6 +354,10 @@ fn each_mistake_names_its_path() {
             "messages[1].content[1].image_url.url",
         ),
         (
+            part(json!({"type": "image_url", "image_url": {"url": "data: ;base64,x"}})),
+            "messages[1].content[1].image_url.url",
+        ),
+        (
             call(json!({"id": "a", "function": {}})),
             "messages[1].tool_calls[0].function.name",
         ),
@@ -387,6 +391,7 @@ fn each_mistake_names_its_path() {
             "tools[0].function.parameters",
         ),
         (json!({"tool_choice": "sometimes"}), "tool_choice"),
+        (json!({"tool_choice": "required"}), "tool_choice"),
         (
             json!({"tool_choice": {"type": "function", "function": {"name": "f"}}}),
             "tool_choice.function.name",
