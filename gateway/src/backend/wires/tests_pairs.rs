@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::Value;
 
-pub(crate) use generated::{call_ids, conversation, used};
+pub(crate) use generated::{conversation, used};
 
 use super::{Asked, Outgoing, body};
 use crate::catalog::{Catalog, Quirks, SHIPPED, Wire};
