@@ -121,6 +121,25 @@ async fn another_request_under_a_name_that_is_taken_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_made_without_a_demand_is_never_given_to_one_with_it() {
+    let host = Upstream::start().await;
+    let gateway = Setup::default()
+        .host(MockHost::new("mockhost", &host).certified("eu"))
+        .start()
+        .await;
+    let caller = gateway.caller().await;
+    let question = Surface::Chat.question();
+    let free = ask(&caller, "one", Surface::Chat, &question).await;
+    assert_eq!(free.status, 200, "{}", free.text);
+    let demanding = caller.with("x-tollgate-tags", "eu");
+    let refused = ask(&demanding, "one", Surface::Chat, &question).await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    let answered = ask(&demanding, "another", Surface::Chat, &question).await;
+    assert!(answered.status == 200 && !is_replayed(&answered));
+    assert_eq!(host.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn while_the_first_is_under_way_the_second_is_told_to_wait() {
     let world = World::new().await;
     for surface in Surface::ALL {

@@ -87,7 +87,7 @@ where
             let next = rank + 1;
             let may = self.attempts < self.rooms.limits.attempts
                 && next < self.planned.plan.ranked.len()
-                && self.withdraw();
+                && self.may_ask_another();
             if !may {
                 let mut refusal = refusal;
                 refusal.attempts = self.attempts;
