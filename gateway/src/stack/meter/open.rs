@@ -184,6 +184,16 @@ impl OpenEntry {
         }
     }
 
+    /// Tells the backend's breaker how a stream ended.
+    pub(super) fn host_ended_well(&self, well: bool) {
+        let breaker = &self.site().backend.state.breaker;
+        if well {
+            breaker.success();
+        } else {
+            breaker.failure(self.rooms.clock.now());
+        }
+    }
+
     pub(super) fn caller_left(&self) {
         self.dispatch.left.store(true, Relaxed);
     }
