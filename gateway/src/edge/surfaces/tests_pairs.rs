@@ -13,13 +13,12 @@ use proptest::prelude::*;
 use crate::backend::wires::tests_pairs::{check, conversation, hosts};
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn what_any_caller_asks_reaches_every_host_whole_or_is_refused_with_a_reason(
         conversation in conversation(),
     ) {
-        let hosts = hosts();
         for dialect in asking::DIALECTS {
             let Some(asked) = dialect.ask(&conversation) else {
                 continue;
@@ -32,7 +31,7 @@ proptest! {
                 format!("{shown:?}")
             };
             prop_assert_eq!(shown(&read), shown(&asked.meant), "{}: {}", dialect.name, asked.body);
-            for host in &hosts {
+            for host in hosts() {
                 check(&read, host)?;
             }
         }

@@ -240,7 +240,9 @@ fn write_result(json: &mut Json, call: &str, parts: &[Part], failed: bool) {
             let text = match (failed, text.is_empty()) {
                 (true, true) => "The tool failed.".to_owned(),
                 (true, false) => format!("The tool failed:\n{text}"),
-                (false, true) if !parts.is_empty() => "It is shown in the next message.".to_owned(),
+                (false, true) if parts.iter().any(|part| matches!(part, Part::Image(_))) => {
+                    "It is shown in the next message.".to_owned()
+                }
                 (false, _) => text,
             };
             json.value(&text);

@@ -104,7 +104,7 @@ fn exchange() -> impl Strategy<Value = Vec<Turn>> {
 }
 
 /// Gives calls and their results the same ids, made with a beginning of their own.
-pub(crate) fn call_ids(turns: &mut [Turn], results: &mut [Turn], beginning: &str) {
+fn call_ids(turns: &mut [Turn], results: &mut [Turn], beginning: &str) {
     let forms = ["call_", "toolu.", "x/"];
     let mut count = 0;
     for turn in turns.iter_mut() {

@@ -73,6 +73,13 @@ pub(super) fn reasons(conversation: &Conversation, quirks: &Quirks) -> Vec<&'sta
     if goes_on(conversation) && quirks.continues == Continues::None {
         reasons.push("an unfinished answer");
     }
+    if let Some(Turn::Assistant(said)) = conversation.turns.last()
+        && said.unfinished
+        && said.text.is_empty()
+        && thought(said)
+    {
+        reasons.push("unfinished thinking");
+    }
     if quirks
         .max_stop
         .is_some_and(|most| conversation.sampling.stop.len() > most as usize)

@@ -185,21 +185,18 @@ fn spoken() -> impl Strategy<Value = Spoken> {
                     way.reverse();
                 }
                 let mut begun = 0;
-                while ways.iter().any(|way| !way.is_empty()) {
-                    let at = usize::from(order.next().unwrap_or(0)) % ways.len();
+                loop {
                     // Arguments come behind their call.
-                    if at >= 4 + begun {
-                        continue;
+                    let open = ways.iter_mut().take(4 + begun);
+                    let mut open: Vec<&mut Vec<Piece>> =
+                        open.filter(|way| !way.is_empty()).collect();
+                    if open.is_empty() {
+                        break;
                     }
-                    if let Some(piece) = ways[at].pop() {
+                    let at = usize::from(order.next().unwrap_or(0)) % open.len();
+                    if let Some(piece) = open[at].pop() {
                         begun += usize::from(matches!(piece, Piece::Call(_)));
                         pieces.push((number, piece));
-                    } else if order.next() == Some(0) {
-                        // Chance may repeat itself: then in turn.
-                        let next = ways[..4 + begun].iter_mut().find_map(Vec::pop);
-                        let next = next.expect("something is left");
-                        begun += usize::from(matches!(next, Piece::Call(_)));
-                        pieces.push((number, next));
                     }
                 }
             }
@@ -274,7 +271,7 @@ fn openai_word(finish: Option<Finish>, calls: bool) -> &'static str {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn an_answer_told_in_chat_is_the_same_answer(spoken in spoken()) {

@@ -176,13 +176,11 @@ fn expected(conversation: &Conversation) -> Value {
                     shown.extend(pictures);
                 }
                 let said = text_of(parts);
-                let only_text = matches!(parts.as_slice(), [Part::Text(_)]);
+                let seen = parts.iter().any(|part| matches!(part, Part::Image(_)));
                 let content = match (*failed, said.is_empty()) {
                     (true, true) => "The tool failed.".to_owned(),
                     (true, false) => format!("The tool failed:\n{said}"),
-                    (false, true) if !parts.is_empty() && !only_text => {
-                        "It is shown in the next message.".to_owned()
-                    }
+                    (false, true) if seen => "It is shown in the next message.".to_owned(),
                     _ => said,
                 };
                 json!({"role": "tool", "tool_call_id": call, "content": content})
@@ -275,4 +273,21 @@ fn a_long_id_is_not_repeated_for_every_picture() {
     let quirks = Quirks::default();
     let outgoing = body(&conversation, asked(&quirks)).expect("a body");
     assert!(outgoing.body.len() < 100_000, "{}", outgoing.body.len());
+}
+
+#[test]
+fn a_result_of_no_words_is_not_said_to_be_shown() {
+    let empty = || Part::Text(String::new());
+    let conversation = Conversation {
+        turns: vec![Turn::Result {
+            call: "call_1".to_owned(),
+            parts: vec![empty(), empty()],
+            failed: false,
+        }],
+        ..Conversation::default()
+    };
+    let quirks = Quirks::default();
+    let outgoing = body(&conversation, asked(&quirks)).expect("a body");
+    let sent: Value = serde_json::from_slice(&outgoing.body.joined()).expect("JSON");
+    assert_eq!(sent["messages"][0]["content"], "");
 }
