@@ -12,15 +12,17 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
 use tower::retry::budget::TpsBudget;
 use tracing::{error, info, warn};
 
 use crate::access::{AccessError, Directory, Keys, Minted, NewKey, Pepper, Role, Tenants};
 use crate::backend::{Account, NoTls, Transport, Unused};
 use crate::catalog::{Catalog, CatalogError, Watch};
+use crate::edge::batches::{FromWithin, Pace, Runner};
 use crate::edge::dashboard::{self, DashboardRooms, DashboardSettings};
-use crate::edge::{self, Edge};
-use crate::history::History;
+use crate::edge::{self, Desk, Edge};
+use crate::history::{Batches, Files, History, purge_hourly};
 use crate::id::{OrganisationName, ProjectName, TeamName};
 use crate::ledger::budget::{FromStore, LocalBudgets};
 use crate::ledger::{self, Ledger, LedgerError, Store, StoreError};
@@ -206,15 +208,65 @@ impl House {
                 demonstration: self.demonstration,
             },
         ));
-        let router = edge::router(Edge::new(&self.rooms)).merge(pages);
+        let files = Files::new(
+            self.store.clone(),
+            self.keys.pepper(),
+            &self.settings.batches,
+        );
+        let batches = Batches::new(
+            self.store.clone(),
+            self.keys.pepper(),
+            &self.settings.batches,
+        );
+        let new_batch = Arc::new(Notify::new());
+        let desk = edge::files_and_batches(Desk {
+            files: files.clone(),
+            batches: batches.clone(),
+            callers: self.rooms.clone(),
+            clock: self.rooms.clock,
+            new_batch: new_batch.clone(),
+        });
+        let router = edge::router(Edge::new(&self.rooms))
+            .merge(desk)
+            .merge(pages);
+        let (stop_batches, stopping) = watch::channel(false);
+        let working = tokio::spawn(
+            Runner {
+                files: files.clone(),
+                batches: batches.clone(),
+                ask: Arc::new(FromWithin::new(&self.rooms)),
+                clock: self.rooms.clock,
+                settings: self.settings.batches.clone(),
+                pace: Pace::default(),
+                new_batch,
+            }
+            .run(stopping),
+        );
         let following = tokio::spawn(follow_catalog(
             self.watch.clone(),
             self.settings.clone(),
             self.rooms.clone(),
             self.store.clone(),
         ));
+        let purging = tokio::spawn(purge_hourly(
+            self.rooms.history.clone(),
+            files,
+            batches,
+            self.rooms.clock,
+        ));
         server::serve(self.listener, router, &self.settings.limits, stop).await;
         following.abort();
+        purging.abort();
+        // What a batch has under way is let end; another gateway takes up the rest.
+        let _ = stop_batches.send(true);
+        let _ = tokio::time::timeout(self.settings.limits.shutdown_time, working).await;
+        let written = self.rooms.history.written();
+        if tokio::time::timeout(self.settings.limits.shutdown_time, written)
+            .await
+            .is_err()
+        {
+            warn!("responses that were to be stored have not reached the database");
+        }
         let ledger = self.rooms.ledger.clone();
         if let Err(behind) = ledger.drain(self.settings.limits.shutdown_time).await {
             warn!("{behind}");

@@ -391,4 +391,13 @@ mod tests {
             "{error}"
         );
     }
+
+    #[test]
+    fn the_shipped_file_says_the_defaults_of_what_is_kept() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/tollgate.toml");
+        let shipped = Settings::load(&file).expect("it is right");
+        let defaults = Settings::default();
+        let told = |settings: &Settings| format!("{:?} {:?}", settings.history, settings.batches);
+        assert_eq!(told(&shipped), told(&defaults));
+    }
 }

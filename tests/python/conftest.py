@@ -1,4 +1,9 @@
-"""Starts the gateway that the suites talk to: `tollgate demo`, which needs no account."""
+"""Starts the gateways that the suites talk to: `tollgate demo`, which needs no account, and gateways
+in front of a scripted host.
+
+To try the suites themselves against another server, name it: TOLLGATE_ENDPOINT (without /v1) and
+TOLLGATE_ENDPOINT_KEY. Then what only a gateway does is left out; `tests/run` leaves nothing out.
+"""
 
 import os
 import re
@@ -9,6 +14,9 @@ import time
 from dataclasses import dataclass, field
 
 import pytest
+
+from gateways import Gateway
+from scripted import KEY, ScriptedHost
 
 PATIENCE_S = 60
 
@@ -63,3 +71,50 @@ def demo(tmp_path_factory):
     demo = start_demo(tmp_path_factory.mktemp("demo"))
     yield demo
     stop(demo)
+
+
+@dataclass
+class Endpoint:
+    """Where a client is pointed: a base without `/v1`, and a key."""
+
+    url: str
+    key: str
+
+
+@pytest.fixture(scope="session")
+def endpoint(request):
+    if other := os.environ.get("TOLLGATE_ENDPOINT"):
+        return Endpoint(other, os.environ.get("TOLLGATE_ENDPOINT_KEY", "none"))
+    demo = request.getfixturevalue("demo")
+    return Endpoint(demo.url, demo.key)
+
+
+@pytest.fixture
+def scripted(tmp_path):
+    """`scripted(script, settings="")`: a gateway whose only host answers by the script, at `.host`."""
+    begun = []
+
+    def begin(script, settings=""):
+        host = ScriptedHost(script)
+        begun.append(host)
+        gateway = Gateway(tmp_path / f"gateway-{len(begun)}", {"deepseek": (host.url, "DEEPSEEK_API_KEY", KEY)}, settings=settings)
+        gateway.host = host
+        begun.append(gateway)
+        return gateway
+
+    yield begin
+    for one in reversed(begun):
+        one.stop() if isinstance(one, Gateway) else one.close()
+        assert not getattr(one, "failures", []), one.failures
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "gateway: holds of Tollgate only, not of any server of the dialect")
+
+
+def pytest_collection_modifyitems(items):
+    if not os.environ.get("TOLLGATE_ENDPOINT"):
+        return
+    for item in items:
+        if item.get_closest_marker("gateway") or {"demo", "scripted"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.skip(reason="not a gateway under test, but another server"))

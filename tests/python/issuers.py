@@ -25,6 +25,11 @@ ANSWER = {
     "usage": {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6},
 }
 
+CONVERSED = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "hello"}]}}, "stopReason": "end_turn",
+    "usage": {"inputTokens": 5, "outputTokens": 1, "totalTokens": 6}, "metrics": {"latencyMs": 1},
+}
+
 
 class Issuers:
     def __init__(self, certificate=None):
@@ -69,7 +74,7 @@ class Issuers:
         url = urllib.parse.urlsplit(path)
         query = dict(urllib.parse.parse_qsl(url.query))
         form = dict(urllib.parse.parse_qsl(body.decode("utf-8", "replace"))) if not body.startswith(b"{") else json.loads(body)
-        if url.path.endswith("/chat/completions"):
+        if url.path.endswith(("/chat/completions", "/converse")):
             return self.host(method, path, headers, body)
         ours = ("metadata", "metadata-flavor", "x-identity-header", "authorization", "x-aws-ec2-metadata-token", "x-aws-ec2-metadata-token-ttl-seconds")
         self.seen.append({
@@ -133,7 +138,8 @@ class Issuers:
         else:
             fine = shown.removeprefix("Bearer ") in self.tokens or shown == "Bearer a-static-token"
         self.seen.append({"host": path, "shown": shown or headers.get("api-key")})
-        return (200, ANSWER) if fine else (401, {"error": {"message": "not opened", "type": "auth"}})
+        answer = CONVERSED if path.endswith("/converse") else ANSWER
+        return (200, answer) if fine else (401, {"error": {"message": "not opened", "type": "auth"}})
 
     def is_signed(self, method, path, headers, body, shown):
         """Signs what came once more with botocore: the header must be the same."""

@@ -19,6 +19,9 @@ pub struct MockHost {
     certifications: Vec<(String, String)>,
     max_output: u64,
     context: u64,
+    /// Lines of its `[quirks]`.
+    quirks: String,
+    capabilities: Vec<&'static str>,
 }
 
 impl MockHost {
@@ -34,7 +37,27 @@ impl MockHost {
             certifications: Vec::new(),
             max_output: 8_192,
             context: 131_072,
+            quirks: String::new(),
+            capabilities: vec!["tools", "forced_tools", "json_object", "thinking"],
         }
+    }
+
+    /// A line of its `[quirks]`.
+    pub fn quirk(mut self, name: &str, value: &str) -> Self {
+        self.quirks += &format!("{name} = {value}\n");
+        self
+    }
+
+    /// It goes on with an answer that broke off, as DeepSeek does: by `prefix: true`, at `/beta`.
+    pub fn going_on(self) -> Self {
+        self.quirk("continues", "\"prefix\"")
+            .quirk("prefix_base", "\"http://127.0.0.1:9/beta\"")
+    }
+
+    /// It completes bare prompts as well.
+    pub fn completing(mut self) -> Self {
+        self.capabilities.push("completions");
+        self
     }
 
     /// Dearer by this factor: the gateway asks it after the others.
@@ -76,6 +99,8 @@ impl MockHost {
             rates,
             max_output,
             context,
+            quirks,
+            capabilities,
             ..
         } = self;
         let source = "source = \"the test suite\"\nread = 2026-11-24";
@@ -90,6 +115,8 @@ bills_at = "end"
 kind = "bearer"
 env = "{key}"
 
+[quirks]
+{quirks}
 [cache]
 kind = "prefix"
 unit = 64
@@ -100,7 +127,7 @@ lifetime_s = 300
 [[endpoint]]
 region = "test"
 base_url = "http://127.0.0.1:9/v1"
-jurisdiction = "EU"
+{completions}jurisdiction = "EU"
 {source}
 
 [[offer]]
@@ -109,7 +136,7 @@ id = "{MODEL}"
 snapshot = "test"
 context = {context}
 max_output = {max_output}
-capabilities = ["tools", "forced_tools", "json_object", "thinking"]
+capabilities = {capabilities:?}
 {source}
 
 [[offer.tariff]]
@@ -121,6 +148,11 @@ flat = {{ hit = "{hit}", miss = "{miss}", output = "{output}" }}
 {source}
 "#,
             key = self.key_env(),
+            completions = if capabilities.contains(&"completions") {
+                "completions = \"completions\"\n"
+            } else {
+                ""
+            },
             hit = per_million(rates.cache_hit),
             miss = per_million(rates.cache_miss),
             output = per_million(rates.output),

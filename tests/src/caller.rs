@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,8 @@ pub struct Caller {
     client: reqwest::Client,
     address: SocketAddr,
     key: String,
+    /// Whether the key is shown as `Authorization: Bearer`.
+    bearer: bool,
     headers: Vec<(String, String)>,
 }
 
@@ -69,6 +72,7 @@ impl Caller {
             client,
             address,
             key: key.to_owned(),
+            bearer: true,
             headers: Vec::new(),
         }
     }
@@ -87,6 +91,13 @@ impl Caller {
         self
     }
 
+    /// The same caller, showing its key as Anthropic's clients do.
+    pub fn by_x_api_key(mut self) -> Self {
+        self.bearer = false;
+        let key = self.key.clone();
+        self.with("x-api-key", &key)
+    }
+
     pub async fn ask(&self, body: &Value) -> Answer {
         self.try_ask(body).await.expect("the gateway answers")
     }
@@ -96,39 +107,52 @@ impl Caller {
         self.post("/v1/chat/completions", body.to_string()).await
     }
 
+    /// Asks at an endpoint of any dialect.
+    pub async fn ask_at(&self, path: &str, body: &Value) -> Answer {
+        let answer = self.post(path, body.to_string()).await;
+        answer.expect("the gateway answers")
+    }
+
     pub async fn post(
         &self,
         path: &str,
         body: impl Into<reqwest::Body>,
     ) -> Result<Answer, reqwest::Error> {
-        let mut request = self
-            .client
-            .post(format!("http://{}{path}", self.address))
-            .bearer_auth(&self.key)
-            .header("content-type", "application/json")
-            .body(body);
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        let response = request.send().await?;
-        Ok(Answer {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            text: response.text().await?,
-        })
+        self.send(path, "application/json", body).await
+    }
+
+    /// Posts a body of this type.
+    pub async fn send(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Result<Answer, reqwest::Error> {
+        let request = self.request(Method::POST, path);
+        let request = request.header("content-type", content_type);
+        answer(request.body(body)).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
-        let request = self
-            .client
-            .get(format!("http://{}{path}", self.address))
-            .bearer_auth(&self.key);
-        let response = request.send().await.expect("the gateway answers");
-        Answer {
-            status: response.status().as_u16(),
-            headers: response.headers().clone(),
-            text: response.text().await.expect("a text"),
+        let answer = answer(self.request(Method::GET, path)).await;
+        answer.expect("the gateway answers")
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        let answer = answer(self.request(Method::DELETE, path)).await;
+        answer.expect("the gateway answers")
+    }
+
+    fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("http://{}{path}", self.address);
+        let mut request = self.client.request(method, url);
+        if self.bearer {
+            request = request.bearer_auth(&self.key);
         }
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        request
     }
 
     /// The request as bytes on the wire.
@@ -181,6 +205,15 @@ impl Caller {
     }
 }
 
+async fn answer(request: reqwest::RequestBuilder) -> Result<Answer, reqwest::Error> {
+    let response = request.send().await?;
+    Ok(Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        text: response.text().await?,
+    })
+}
+
 impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| {
@@ -190,6 +223,20 @@ impl Answer {
 
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// What the gateway says that the request cost in all, in picodollars: by its header, or by the
+    /// comment at the end of a stream.
+    pub fn cost(&self) -> Option<i128> {
+        let comment = || {
+            let lines = self.text.lines().rev();
+            lines
+                .into_iter()
+                .find_map(|line| line.strip_prefix(": x-tollgate-cost: "))
+        };
+        let dollars = self.header("x-tollgate-cost").or_else(comment)?;
+        let (whole, fraction) = dollars.split_once('.').unwrap_or((dollars, ""));
+        Some(format!("{whole}{fraction:0<12}").parse().expect("dollars"))
     }
 
     /// The refusal in OpenAI's envelope: its code, after checking that the envelope is whole.

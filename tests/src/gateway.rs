@@ -25,11 +25,34 @@ pub struct Setup {
     ledger: String,
     limits: String,
     more: String,
+    /// Hosts of the shipped catalog, and where they stand instead.
+    shipped: Vec<(String, String)>,
+    /// Pages of the operator's own, by file name.
+    deployments: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Setup {
     pub fn host(mut self, host: MockHost) -> Self {
         self.hosts.push(host);
+        self
+    }
+
+    /// A host of the shipped catalog, at this address.
+    pub fn shipped(mut self, host: &str, base_url: &str) -> Self {
+        self.shipped.push((host.to_owned(), base_url.to_owned()));
+        self.variable(&shipped_key(host), &format!("sk-host-{host}"))
+    }
+
+    /// A page of the operator's own beside the shipped catalog.
+    pub fn deployment(mut self, file: &str, page: &str) -> Self {
+        self.deployments.push((file.to_owned(), page.to_owned()));
+        self
+    }
+
+    /// A variable of the gateway's environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -64,8 +87,14 @@ impl Setup {
     }
 
     fn config(&self) -> String {
+        let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/catalog");
+        let catalogs = if self.shipped.is_empty() && self.deployments.is_empty() {
+            "\"catalog\"".to_owned()
+        } else {
+            format!("{:?}, \"deployments\"", catalog.display().to_string())
+        };
         let mut config =
-            String::from("data = \"data\"\nlisten = \"127.0.0.1:0\"\ncatalog = [\"catalog\"]\n");
+            format!("data = \"data\"\nlisten = \"127.0.0.1:0\"\ncatalog = [{catalogs}]\n");
         if let Some(instant) = &self.clock {
             config += &format!("clock_starts_at = \"{instant}\"\n");
         }
@@ -78,6 +107,12 @@ impl Setup {
         for host in &self.hosts {
             config += &format!("\n{}", host.account());
         }
+        for (host, base_url) in &self.shipped {
+            let key = shipped_key(host);
+            config += &format!(
+                "\n[[account]]\nhost = \"{host}\"\nkey_env = \"{key}\"\nbase_url = \"{base_url}\"\n"
+            );
+        }
         config + "\n" + &self.more
     }
 
@@ -89,6 +124,11 @@ impl Setup {
         std::fs::write(folder.path().join("tollgate.toml"), self.config())
             .expect("the configuration");
         book::write(&folder.path().join("catalog"), &self.hosts);
+        let deployments = folder.path().join("deployments");
+        std::fs::create_dir(&deployments).expect("a folder");
+        for (file, page) in &self.deployments {
+            std::fs::write(deployments.join(file), page).expect("a page");
+        }
         let mut gateway = Gateway {
             folder,
             setup: self,
@@ -98,6 +138,11 @@ impl Setup {
         gateway.restart().await;
         gateway
     }
+}
+
+/// The variable that holds the key of a host of the shipped catalog.
+fn shipped_key(host: &str) -> String {
+    format!("TEST_{}_KEY", host.to_ascii_uppercase())
 }
 
 /// A gateway. Dropped, it is killed; if the test failed, its log is shown.
@@ -197,6 +242,7 @@ impl Gateway {
         for host in &self.setup.hosts {
             command.env(host.key_env(), format!("sk-host-{}", host.name));
         }
+        command.envs(self.setup.environment.iter().cloned());
         command
     }
 

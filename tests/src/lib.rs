@@ -1,7 +1,8 @@
 //! The world in which the gateway's binary is tested from outside: the process itself
 //! ([`Gateway`]), hosts that answer, misbehave and keep their own bill ([`Upstream`]), real
-//! databases ([`postgres`]), callers who leave when they like ([`Caller`]), and a reader of the
-//! ledger's table that shares no code with the gateway ([`Ledger`]).
+//! databases ([`postgres`]), callers who leave when they like ([`Caller`]) and read answers as the
+//! dialects' own clients do ([`Surface`]), and a reader of the ledger's table that shares no code with
+//! the gateway ([`Ledger`]).
 //!
 //! Nothing here sleeps to let something happen: [`until`] looks at an observable fact until it holds
 //! or its time is up.
@@ -11,12 +12,14 @@ mod caller;
 mod gateway;
 mod ledger;
 pub mod postgres;
+mod surface;
 pub mod upstream;
 
 pub use book::MockHost;
 pub use caller::{Answer, Caller, Events, exchange, question, streamed};
 pub use gateway::{Gateway, Key, Setup, binary, signal};
 pub use ledger::{Ledger, Row};
+pub use surface::{Called, Refused, Said, Surface};
 pub use upstream::{Bill, Rates, Received, Script, Upstream};
 
 use std::future::Future;

@@ -304,6 +304,26 @@ async fn a_stream_that_breaks_off_ends_with_an_error_the_caller_sees_and_is_coun
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_breaks_off_each_time_is_left_alone_after_a_while() {
+    let world = World::new().await;
+    world.host.behave(Script::ending(End::CutAfter(6)));
+    for _ in 0..5 {
+        let answer = world.caller.ask(&streamed()).await;
+        assert!(!answer.events().done, "{}", answer.text);
+    }
+    let asked = world.host.count();
+    let answer = world.caller.ask(&streamed()).await;
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (503, "no_backend"),
+        "{}",
+        answer.text
+    );
+    assert!(answer.header("retry-after").is_some());
+    assert_eq!(world.host.count(), asked, "it was left alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_gives_up_though_it_answered_200_is_no_success() {
     let world = World::new().await;
     world.host.behave(Script::ending(End::GaveUp));

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::keys::Live;
 use super::secret::{self, Digest};
 use super::{AccessError, Keys, Principal};
+use crate::id::KeyId;
 use crate::time::Timestamp;
 
 /// How often the store is asked whether any key has changed.
@@ -125,6 +126,18 @@ impl Directory {
             }
             Err(_) => Find::Unknown,
         }
+    }
+
+    /// What a key stands for while any of its secrets counts: for work that its caller left to us
+    /// and that is done without the secret. From memory alone; looks through all keys.
+    pub fn holder(&self, key: KeyId, now: Timestamp) -> Option<Arc<Principal>> {
+        let callers = self.shared.callers.load();
+        let mut of_key = callers
+            .values()
+            .filter(|caller| caller.principal.payer.key == key);
+        of_key
+            .find(|caller| caller.until.is_none_or(|until| until > now))
+            .map(|caller| caller.principal.clone())
     }
 
     /// Asks the store at once whether keys have changed.
@@ -297,6 +310,24 @@ mod tests {
             assert_eq!(principal.tags, ["eu".into(), "soc2".into()]);
             assert_eq!(principal.budget, new_key().budget);
             assert_eq!(principal.role, Role::App);
+        });
+    }
+
+    #[test]
+    fn a_key_stands_for_its_holder_without_its_secret_until_it_is_revoked_or_expires() {
+        on_both(async |fresh: &Fresh| {
+            let keys = keys(fresh);
+            let mut new = new_key();
+            new.expires = Some(after(60));
+            let minted = keys.mint(&new, noon()).await.expect("mint");
+            let directory = Directory::start(keys.clone()).await.expect("start");
+            let holder = directory.holder(minted.id, after(59)).expect("it counts");
+            assert_eq!(holder.payer.key, minted.id);
+            assert_eq!(directory.holder(minted.id, after(60)), None);
+            assert_eq!(directory.holder(KeyId::new(), noon()), None);
+            keys.revoke(minted.id, noon()).await.expect("revoke");
+            directory.refresh().await.expect("refresh");
+            assert_eq!(directory.holder(minted.id, noon()), None);
         });
     }
 

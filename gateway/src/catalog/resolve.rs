@@ -81,7 +81,11 @@ impl Catalog {
             why,
             instead,
         };
-        if let Some((host, offer)) = self.by_hosts_own_id(name) {
+        // `novita` calls its offer `deepseek/deepseek-v4-pro`: here that is DeepSeek's own.
+        let is_ours = name.split_once('/').is_some_and(|(host, rest)| {
+            self.hosts.contains_key(host) && !matches!(self.model_named(rest, now, name), Ok(None))
+        });
+        if !is_ours && let Some((host, offer)) = self.by_hosts_own_id(name) {
             let plain = format!("{}-{}", offer.model, offer.snapshot);
             let pinned = format!("{host}/{plain}");
             return Err(unknown(Why::HostsOwnId(host.clone()), vec![plain, pinned]));

@@ -51,6 +51,7 @@ pub enum Turn {
 
 /// What the model said in one turn, complete or so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Said {
     /// Its thinking, where it is known.
     pub reasoning: Option<String>,
@@ -62,6 +63,7 @@ pub struct Said {
 
 /// A tool called.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Call {
     /// The host's own where it gave one, unique within the conversation.
     pub id: String,
@@ -138,6 +140,40 @@ pub struct Sampling {
 }
 
 impl Turn {
+    /// How much text it holds, bytes; a picture counts as it is written.
+    pub fn bytes(&self) -> usize {
+        let of = |parts: &[Part]| -> usize {
+            parts
+                .iter()
+                .map(|part| match part {
+                    Part::Text(text) => text.len(),
+                    Part::Image(Image::Url(url)) => url.len(),
+                    Part::Image(Image::Inline { data, .. }) => data.len(),
+                })
+                .sum()
+        };
+        match self {
+            Turn::System(parts) | Turn::User(parts) | Turn::Result { parts, .. } => of(parts),
+            Turn::Assistant(said) => {
+                let calls: usize = said
+                    .calls
+                    .iter()
+                    .map(|call| call.name.len() + call.arguments.len())
+                    .sum();
+                said.text.len() + calls
+            }
+        }
+    }
+
+    pub fn has_image(&self) -> bool {
+        match self {
+            Turn::System(parts) | Turn::User(parts) | Turn::Result { parts, .. } => {
+                parts.iter().any(|part| matches!(part, Part::Image(_)))
+            }
+            Turn::Assistant(_) => false,
+        }
+    }
+
     pub fn user(text: impl Into<String>) -> Self {
         Turn::User(vec![Part::Text(text.into())])
     }

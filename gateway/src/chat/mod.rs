@@ -1,6 +1,7 @@
 //! The canonical language that surfaces and wires meet in. It knows no wire and no HTTP.
 
 mod conversation;
+pub mod estimate;
 mod event;
 mod frames;
 mod refusal;

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::scan::Member;
+use super::scan::{Member, Seen};
 use super::{Frames, Tokens};
 
 /// What a caller asks, whatever the dialect.
@@ -82,6 +82,8 @@ pub struct Spans {
     pub members: Vec<Member>,
     /// Bytes of the prompt: messages, tools and schemas.
     pub prompt_bytes: usize,
+    /// What a scan saw below them.
+    pub seen: Seen,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

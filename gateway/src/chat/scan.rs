@@ -47,19 +47,32 @@ pub struct Object {
     pub seen: Seen,
 }
 
-/// Keys below the top level that routing cares for.
+/// Words below the top level that decide where a body can go, and whether it can pass as it is. They
+/// are whole keys or whole strings: what stands within a text is none of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// `image_url`.
+    /// A key `image_url`.
     pub image: bool,
-    /// A string `image`: most likely the type of a block.
-    pub image_block: bool,
+    /// How often there is a key `tool_calls`.
+    pub tool_calls: u32,
+    /// How often there is a key `reasoning_content` or `reasoning`.
+    pub reasoning: u32,
+    /// A key `prefix`.
+    pub prefix: bool,
+    /// A string `developer`.
+    pub developer: bool,
+    /// A string `tool`.
+    pub tool: bool,
 }
 
 impl Seen {
     fn add(&mut self, other: Seen) {
         self.image |= other.image;
-        self.image_block |= other.image_block;
+        self.tool_calls = self.tool_calls.saturating_add(other.tool_calls);
+        self.reasoning = self.reasoning.saturating_add(other.reasoning);
+        self.prefix |= other.prefix;
+        self.developer |= other.developer;
+        self.tool |= other.tool;
     }
 }
 
@@ -249,9 +262,10 @@ impl<'a> Cursor<'a> {
                 }
                 b'"' => {
                     let text = self.string()?;
-                    const IMAGE_BLOCK: &[u8] = b"\"image\"";
-                    if text.len() == IMAGE_BLOCK.len() && &*self.frames.slice(text) == IMAGE_BLOCK {
-                        seen.image_block = true;
+                    match text.len() {
+                        6 => seen.tool |= self.is(text, b"\"tool\""),
+                        11 => seen.developer |= self.is(text, b"\"developer\""),
+                        _ => {}
                     }
                 }
                 b't' => self.literal(b"true")?,
@@ -284,13 +298,21 @@ impl<'a> Cursor<'a> {
     }
 
     fn key(&mut self, seen: &mut Seen) -> Result<(), Malformed> {
-        const IMAGE: &[u8] = b"\"image_url\"";
         let key = self.string()?;
-        if key.len() == IMAGE.len() && &*self.frames.slice(key) == IMAGE {
-            seen.image = true;
+        match key.len() {
+            8 => seen.prefix |= self.is(key, b"\"prefix\""),
+            11 if self.is(key.clone(), b"\"image_url\"") => seen.image = true,
+            11 => seen.reasoning += u32::from(self.is(key, b"\"reasoning\"")),
+            12 => seen.tool_calls += u32::from(self.is(key, b"\"tool_calls\"")),
+            19 => seen.reasoning += u32::from(self.is(key, b"\"reasoning_content\"")),
+            _ => {}
         }
         self.skip_space();
         self.expect(b':')
+    }
+
+    fn is(&self, range: Range<usize>, word: &[u8]) -> bool {
+        &*self.frames.slice(range) == word
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), Malformed> {
@@ -425,6 +447,25 @@ mod tests {
                     .seen
                     .image
             );
+        }
+    }
+
+    #[test]
+    fn words_are_seen_where_they_are_whole_keys_or_strings() {
+        let body = json!({"messages":[
+            {"role":"developer","content":"a \"tool\" with a \"prefix\":"},
+            {"role":"assistant","reasoning_content":"x","tool_calls":[],"reasoning":null},
+            {"role":"user","content":"reasoning_content"},
+        ]});
+        for every in [1, 7, 1000] {
+            let found = object(&frames(body.to_string().as_bytes(), every)).expect("valid");
+            let seen = Seen {
+                tool_calls: 1,
+                reasoning: 2,
+                developer: true,
+                ..Seen::default()
+            };
+            assert_eq!(found.seen, seen);
         }
     }
 

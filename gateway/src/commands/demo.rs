@@ -145,7 +145,7 @@ fn demonstration_settings(
         std::fs::write(&key_file, hosts.credential(host)).map_err(Failure::failed)?;
         settings.account.push(Account {
             key_file: Some(key_file),
-            base_url: Some(hosts.base_url(host).parse().map_err(Failure::failed)?),
+            base_url: Some(hosts.wire_url(host).parse().map_err(Failure::failed)?),
             // One emulator stands for all of a host's regions: one of them is enough.
             regions: match host {
                 EmulatedHost::Bedrock => vec![RegionName::from("eu-north-1")],

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use serde_json::json;
 use tower::ServiceExt;
 
-use super::surfaces::{ANTHROPIC, CHAT, COMPLETIONS, RESPONSES, openai_chat};
-use crate::chat::{Code, Refusal};
+use super::surfaces::{ANTHROPIC, CHAT, COMPLETIONS, RESPONSES, anthropic, openai_chat};
+use crate::chat::{Code, Refusal, estimate};
 use crate::id::RequestId;
 use crate::stack::{
     self, Answer, Arrival, Content, Line, LineTo, Rooms, Route, Surface, authenticated,
@@ -23,6 +23,8 @@ use crate::stack::{
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 const BACKEND: HeaderName = HeaderName::from_static("x-tollgate-backend");
 const ATTEMPTS: HeaderName = HeaderName::from_static("x-tollgate-attempts");
+/// The answer was given before, to the same Idempotency-Key.
+const REPLAYED: HeaderName = HeaderName::from_static("x-tollgate-replayed");
 const COST: HeaderName = HeaderName::from_static("x-tollgate-cost");
 
 /// What the endpoints rest on.
@@ -49,6 +51,7 @@ impl Edge {
             surface,
             headers: parts.headers,
             body,
+            from_within: None,
         }
     }
 }
@@ -73,6 +76,7 @@ pub fn router(edge: Edge) -> Router {
             "/v1/responses",
             post(|edge, asked| ask(edge, RESPONSES, asked)),
         )
+        .route("/v1/messages/count_tokens", post(count_tokens))
         .route("/v1/route", post(route))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(model))
@@ -107,7 +111,31 @@ async fn route(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     }
 }
 
-fn answered(id: RequestId, answer: Answer) -> Response {
+/// What a request of the Messages dialect would count as input, by estimate: no host is asked.
+async fn count_tokens(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    let (id, rooms) = (RequestId::new(), &edge.rooms);
+    let counted = async {
+        authenticated(rooms, request.headers()).await?;
+        let (head, body) = request.into_parts();
+        let frames = stack::body(rooms, &head.headers, body).await?;
+        let request = anthropic::count_tokens_read(frames)?;
+        let sites = rooms.sites.load();
+        sites
+            .catalog
+            .resolve(&request.model, rooms.clock.now())
+            .map_err(|unknown| Refusal::invalid("model", unknown.to_string()))?;
+        anthropic::conversation(&request)
+    };
+    match counted.await {
+        Ok(conversation) => {
+            let tokens = estimate::tokens(&conversation);
+            json_body(id, StatusCode::OK, anthropic::count_tokens_body(tokens))
+        }
+        Err(refusal) => refused(ANTHROPIC, id, &refusal),
+    }
+}
+
+pub(super) fn answered(id: RequestId, answer: Answer) -> Response {
     let mut response = match answer.content {
         Content::Whole(body) => json_body(id, StatusCode::OK, body),
         Content::Stream(stream) => {
@@ -115,7 +143,7 @@ fn answered(id: RequestId, answer: Answer) -> Response {
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-            insert(&mut response, REQUEST_ID, &id.to_string());
+            name_it(&mut response, id);
             response
         }
     };
@@ -125,6 +153,11 @@ fn answered(id: RequestId, answer: Answer) -> Response {
         .insert(ATTEMPTS, HeaderValue::from(answer.attempts));
     if let Some(cost) = answer.cost {
         insert(&mut response, COST, &cost.to_string());
+    }
+    if answer.again {
+        response
+            .headers_mut()
+            .insert(REPLAYED, HeaderValue::from_static("true"));
     }
     response
 }
@@ -152,8 +185,26 @@ pub(super) fn json_body(id: RequestId, status: StatusCode, body: Bytes) -> Respo
     response
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    insert(&mut response, REQUEST_ID, &id.to_string());
+    name_it(&mut response, id);
     response
+}
+
+/// The headers under which official clients look for a request's id: OpenAI's, Anthropic's.
+const CLIENTS_IDS: [HeaderName; 2] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+];
+
+/// The request's id, under our name and under theirs.
+fn name_it(response: &mut Response, id: RequestId) {
+    let Ok(value) = HeaderValue::from_str(&id.to_string()) else {
+        return;
+    };
+    let headers = response.headers_mut();
+    for name in CLIENTS_IDS {
+        headers.insert(name, value.clone());
+    }
+    headers.insert(REQUEST_ID, value);
 }
 
 fn insert(response: &mut Response, name: HeaderName, value: &str) {
@@ -178,7 +229,16 @@ async fn models(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     json_body(
         id,
         StatusCode::OK,
-        json!({"object": "list", "data": data}).to_string().into(),
+        // Both of OpenAI's and Anthropic's clients read the same page.
+        json!({
+            "object": "list",
+            "first_id": data.first().map(|card| &card["id"]),
+            "last_id": data.last().map(|card| &card["id"]),
+            "has_more": false,
+            "data": data,
+        })
+        .to_string()
+        .into(),
     )
 }
 
@@ -198,9 +258,18 @@ async fn model(
     }
 }
 
+/// A model as OpenAI's clients read it and as Anthropic's do. They require a date and do nothing with
+/// it: the day of the models' release.
 fn card(name: &str) -> serde_json::Value {
-    // The models' release: clients require a date and do nothing with it.
-    json!({"id": name, "object": "model", "created": 1_777_000_000, "owned_by": "deepseek-ai"})
+    json!({
+        "id": name,
+        "object": "model",
+        "type": "model",
+        "display_name": name,
+        "created": 1_776_988_800,
+        "created_at": "2026-04-24T00:00:00Z",
+        "owned_by": "deepseek-ai",
+    })
 }
 
 /// Whether requests can be served: the keys are known and the ledger takes entries.
@@ -246,7 +315,7 @@ async fn nowhere() -> Response {
         RequestId::new(),
         &Refusal::new(
             Code::NotFound,
-            "there is nothing at this path; requests go to /v1/chat/completions, /v1/models and /v1/route",
+            "there is nothing at this path; requests go to /v1/chat/completions, /v1/messages, /v1/responses and /v1/completions",
         ),
     )
 }

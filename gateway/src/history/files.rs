@@ -542,7 +542,7 @@ mod tests {
             };
             assert_eq!(
                 files.list(&acme(), &page, noon()).await.expect("list"),
-                [file.clone()]
+                std::slice::from_ref(&file)
             );
             assert_eq!(files.list(&other, &page, noon()).await.expect("list"), []);
             let removal = files.delete(&other, &file.id, noon()).await;

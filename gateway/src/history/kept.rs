@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tracing::error;
@@ -13,6 +14,9 @@ use crate::id::OrganisationName;
 use crate::ledger::Store;
 use crate::settings::HistorySettings;
 use crate::time::Timestamp;
+
+/// Between two looks at whether an answer has reached the database.
+const ON_ITS_WAY: Duration = Duration::from_millis(5);
 
 /// A stored answer and the conversation that led to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +61,18 @@ impl History {
         }
     }
 
-    pub fn keep_reasoning(&self, organisation: &OrganisationName, said: &Said, now: Timestamp) {
-        self.reasoning.keep(organisation, said, now);
+    /// Keeps the thinking of a turn, to be found by its calls; with `turns`, the conversation that
+    /// led to it, also by what it says.
+    pub fn keep_reasoning(
+        &self,
+        organisation: &OrganisationName,
+        turns: Option<&[Turn]>,
+        said: &Said,
+        now: Timestamp,
+    ) {
+        let opening = turns.and_then(|turns| self.reasoning.opening(turns));
+        self.reasoning
+            .keep(organisation, opening.as_ref(), said, now);
     }
 
     pub fn restore_reasoning(
@@ -145,19 +159,25 @@ impl History {
     ) -> Result<bool, HistoryError> {
         // One that is still on its way is written first: deleting must not be overtaken.
         while self.underway(organisation, id).is_some() {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(ON_ITS_WAY).await;
         }
         self.responses.delete(organisation, id, now).await
     }
 
-    /// Drops what has had its time.
+    /// Waits until everything that was to be stored has reached the database, or could not.
+    pub async fn written(&self) {
+        while !self.underway.lock().is_empty() {
+            tokio::time::sleep(ON_ITS_WAY).await;
+        }
+    }
+
+    /// Drops what has had its time; how many answers that were.
     ///
     /// # Errors
     /// When the database cannot be asked.
-    pub async fn purge(&self, now: Timestamp) -> Result<(), HistoryError> {
+    pub async fn purge(&self, now: Timestamp) -> Result<u64, HistoryError> {
         self.reasoning.purge(now);
-        self.responses.purge(now).await?;
-        Ok(())
+        self.responses.purge(now).await
     }
 
     fn underway(&self, organisation: &OrganisationName, id: &str) -> Option<Arc<Stored>> {

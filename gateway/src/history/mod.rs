@@ -9,6 +9,7 @@ mod batches;
 mod cipher;
 mod files;
 mod kept;
+mod purge;
 mod reasoning;
 mod responses;
 mod seal;
@@ -19,9 +20,11 @@ pub use batches::{
 };
 pub use files::{Arriving, FilePage, Files, Removal, StoredFile};
 pub use kept::{History, OwnSeal, Stored};
+pub use purge::purge_hourly;
 pub use reasoning::{Held, Reasoning, Restored};
 pub use responses::{Responses, StoredResponse};
 pub use seal::Seal;
+pub use turn_keys::Opening;
 
 use crate::ledger::StoreError;
 
@@ -46,6 +49,8 @@ pub enum HistoryError {
     Unreadable { what: &'static str, id: String },
     #[error("file {0} is gone")]
     FileGone(String),
+    #[error("work on batch {0} broke off; it is tried again")]
+    BrokeOff(String),
     #[error("batch {0} is held by another gateway now")]
     NotHeld(String),
     #[error(

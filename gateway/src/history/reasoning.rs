@@ -2,9 +2,10 @@
 //! calls, and callers drop it. Sealed, bounded in all, for each organisation and for each turn, the
 //! oldest first to go; a restart forgets it.
 //!
-//! A turn is found by its calls' ids, else by what is visible of it. A key that two different turns
-//! share (hosts that count calls from `call_0` in each conversation; the same words said twice)
-//! names neither of them: a thought in the wrong place would be worse than none.
+//! A turn is found by its calls (id, name, arguments), else by what is visible of it in a
+//! conversation that opened with the same words of the user. A key that two different turns share
+//! (hosts that count calls from `call_0` in each conversation; the same words said twice) names
+//! neither of them: a thought in the wrong place would be worse than none.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use super::cipher::Cipher;
-use super::turn_keys::{TurnKey, TurnKeys};
+use super::turn_keys::{Opening, TurnKey, TurnKeys};
 use crate::access::Pepper;
 use crate::chat::{Said, Turn};
 use crate::id::OrganisationName;
@@ -103,9 +104,21 @@ impl Reasoning {
         }
     }
 
-    /// Keeps a turn's thinking. False where there is none, where it is larger than may be kept, or
-    /// where nothing of the turn is visible by which it could be found.
-    pub fn keep(&self, tenant: &OrganisationName, said: &Said, now: Timestamp) -> bool {
+    /// What tells this conversation from others; `None` if no user spoke in it.
+    pub fn opening(&self, turns: &[Turn]) -> Option<Opening> {
+        self.keys.of_opening(turns)
+    }
+
+    /// Keeps the thinking of a turn that was just said. `opening`: of its conversation; without it
+    /// the turn is found by its calls alone. False where there is no thinking, where it is larger
+    /// than may be kept, or where there is nothing by which the turn could be found.
+    pub fn keep(
+        &self,
+        tenant: &OrganisationName,
+        opening: Option<&Opening>,
+        said: &Said,
+        now: Timestamp,
+    ) -> bool {
         let Some(reasoning) = said.reasoning.as_deref().filter(|text| !text.is_empty()) else {
             return false;
         };
@@ -113,7 +126,7 @@ impl Reasoning {
         let mut keys: SmallVec<[TurnKey; 4]> = calls
             .filter_map(|call| self.keys.of_call(tenant, call))
             .collect();
-        keys.extend(self.keys.of_content(tenant, said));
+        keys.extend(opening.and_then(|opening| self.keys.of_content(tenant, opening, said)));
         keys.sort_unstable();
         keys.dedup();
         let bytes = reasoning.len() + TURN_BYTES + keys.len() * KEY_BYTES;
@@ -146,12 +159,18 @@ impl Reasoning {
     }
 
     /// The thinking of a turn that came back without it.
-    pub fn recall(&self, tenant: &OrganisationName, said: &Said, now: Timestamp) -> Option<String> {
+    pub fn recall(
+        &self,
+        tenant: &OrganisationName,
+        opening: Option<&Opening>,
+        said: &Said,
+        now: Timestamp,
+    ) -> Option<String> {
         let calls = said.calls.iter().take(MOST_KEYS);
         let by_call: SmallVec<[TurnKey; 4]> = calls
             .filter_map(|call| self.keys.of_call(tenant, call))
             .collect();
-        let by_content = self.keys.of_content(tenant, said);
+        let by_content = opening.and_then(|opening| self.keys.of_content(tenant, opening, said));
         let sealed = {
             let shelves = self.shelves.lock();
             let turn = match shelves.agreed(&by_call) {
@@ -176,6 +195,7 @@ impl Reasoning {
         turns: &mut [Turn],
         now: Timestamp,
     ) -> Restored {
+        let opening = self.opening(turns);
         let mut restored = Restored::default();
         for turn in turns {
             let Turn::Assistant(said) = turn else {
@@ -188,7 +208,7 @@ impl Reasoning {
             {
                 continue;
             }
-            match self.recall(tenant, said, now) {
+            match self.recall(tenant, opening.as_ref(), said, now) {
                 Some(reasoning) => {
                     said.reasoning = Some(reasoning);
                     restored.found += 1;
@@ -356,88 +376,144 @@ mod tests {
         said
     }
 
+    /// A gateway that keeps thinking, seen from one conversation of acme.
+    struct Talk<'a> {
+        reasoning: &'a Reasoning,
+        opening: Option<Opening>,
+    }
+
+    impl Talk<'_> {
+        fn of<'a>(reasoning: &'a Reasoning, first: &str) -> Talk<'a> {
+            let opening = reasoning.opening(&[Turn::user(first)]);
+            Talk { reasoning, opening }
+        }
+
+        fn keep(&self, said: &Said) -> bool {
+            self.reasoning
+                .keep(&acme(), self.opening.as_ref(), said, noon())
+        }
+
+        fn recall(&self, said: &Said) -> Option<String> {
+            self.recall_at(said, noon())
+        }
+
+        fn recall_at(&self, said: &Said, now: Timestamp) -> Option<String> {
+            self.reasoning
+                .recall(&acme(), self.opening.as_ref(), &without(said.clone()), now)
+        }
+    }
+
     #[test]
     fn a_dropped_thought_is_put_back() {
         let reasoning = kept(&HistorySettings::default());
+        let talk = Talk::of(&reasoning, "Is it empty?");
         let first = said("I should look.", "", &[("call_1", "{\"at\":1}")]);
         let last = said("Nothing there.", "It is empty.", &[]);
-        assert!(reasoning.keep(&acme(), &first, noon()));
-        assert!(reasoning.keep(&acme(), &last, noon()));
+        assert!(talk.keep(&first) && talk.keep(&last));
         let mut turns = [
+            Turn::system("Be brief."),
             Turn::user("Is it empty?"),
             Turn::Assistant(without(first.clone())),
             Turn::Assistant(without(last.clone())),
             Turn::Assistant(without(said("", "I never said this.", &[]))),
         ];
         let restored = reasoning.restore(&acme(), &mut turns, after(60));
-        assert_eq!(
-            restored,
-            Restored {
-                found: 2,
-                missing: 1
-            }
-        );
-        assert_eq!(turns[1], Turn::Assistant(first));
-        assert_eq!(turns[2], Turn::Assistant(last));
+        let expected = Restored {
+            found: 2,
+            missing: 1,
+        };
+        assert_eq!(restored, expected);
+        assert_eq!(turns[2], Turn::Assistant(first));
+        assert_eq!(turns[3], Turn::Assistant(last));
     }
 
     #[test]
     fn a_turn_whose_text_was_changed_is_found_by_its_calls_and_one_whose_ids_were_changed_by_its_content()
      {
         let reasoning = kept(&HistorySettings::default());
+        let talk = Talk::of(&reasoning, "Is it empty?");
         let turn = said(
             "hm",
             "Let me look.",
             &[("a", "{\"at\":1}"), ("b", "{\"at\":2}")],
         );
-        reasoning.keep(&acme(), &turn, noon());
-        let mut reworded = without(turn.clone());
+        talk.keep(&turn);
+        let mut reworded = turn.clone();
         reworded.text = "(shortened)".into();
-        assert_eq!(
-            reasoning.recall(&acme(), &reworded, noon()).as_deref(),
-            Some("hm")
-        );
-        let mut renamed = without(turn);
+        assert_eq!(talk.recall(&reworded).as_deref(), Some("hm"));
+        // Even where the conversation's beginning was cut off.
+        let cut = Talk::of(&reasoning, "(summary)");
+        assert_eq!(cut.recall(&reworded).as_deref(), Some("hm"));
+        let mut renamed = turn;
         renamed.calls[0].id = "toolu_1".into();
         renamed.calls[1].id = String::new();
-        assert_eq!(
-            reasoning.recall(&acme(), &renamed, noon()).as_deref(),
-            Some("hm")
-        );
+        assert_eq!(talk.recall(&renamed).as_deref(), Some("hm"));
+        assert_eq!(cut.recall(&renamed), None);
     }
 
     #[test]
-    fn an_id_that_two_turns_share_names_neither_and_their_content_tells_them_apart() {
+    fn the_same_words_in_another_conversation_are_not_given_this_ones_thought() {
         let reasoning = kept(&HistorySettings::default());
-        let one = said("first", "", &[("call_0", "{\"city\":\"Oslo\"}")]);
-        let two = said("second", "", &[("call_0", "{\"city\":\"Rome\"}")]);
-        reasoning.keep(&acme(), &one, noon());
-        reasoning.keep(&acme(), &two, noon());
-        let recall = |said: &Said| reasoning.recall(&acme(), &without(said.clone()), noon());
-        assert_eq!(recall(&one).as_deref(), Some("first"));
-        assert_eq!(recall(&two).as_deref(), Some("second"));
-        // Both at once: a third turn with the same words but another thought.
-        let three = said("third", "", &[("call_0", "{\"city\":\"Rome\"}")]);
-        reasoning.keep(&acme(), &three, noon());
-        assert_eq!(recall(&two), None);
+        let (ours, theirs) = (Talk::of(&reasoning, "Ours"), Talk::of(&reasoning, "Theirs"));
+        let plain = said("about us", "Done.", &[]);
+        let call = said("about us", "", &[("call_a", "{\"cmd\":\"ls\"}")]);
+        assert!(ours.keep(&plain) && ours.keep(&call));
+        assert_eq!(theirs.recall(&plain), None);
+        let mut same_words = call.clone();
+        same_words.calls[0].id = "call_b".into();
+        assert_eq!(theirs.recall(&same_words), None);
+        assert_eq!(ours.recall(&same_words).as_deref(), Some("about us"));
+    }
+
+    #[test]
+    fn a_call_that_two_turns_share_names_neither_and_their_conversations_tell_them_apart() {
+        let reasoning = kept(&HistorySettings::default());
+        let (one, two) = (Talk::of(&reasoning, "One"), Talk::of(&reasoning, "Two"));
+        let first = said("first", "", &[("call_0", "{\"city\":\"Rome\"}")]);
+        let second = said("second", "", &[("call_0", "{\"city\":\"Rome\"}")]);
+        assert!(one.keep(&first) && two.keep(&second));
+        assert_eq!(one.recall(&first).as_deref(), Some("first"));
+        assert_eq!(two.recall(&second).as_deref(), Some("second"));
+        assert_eq!(Talk::of(&reasoning, "Three").recall(&first), None);
+        // Twice in one conversation, with different thoughts: which is meant is not known.
+        assert!(one.keep(&said("third", "", &[("call_0", "{\"city\":\"Rome\"}")])));
+        assert_eq!(one.recall(&first), None);
+        // The same once more is no other turn.
+        assert!(two.keep(&second));
+        assert_eq!(two.recall(&second).as_deref(), Some("second"));
+    }
+
+    #[test]
+    fn without_an_opening_a_turn_is_kept_and_found_by_its_calls_alone() {
+        let reasoning = kept(&HistorySettings::default());
+        let call = said("hm", "", &[("call_1", "{}")]);
+        assert!(reasoning.keep(&acme(), None, &call, noon()));
+        assert!(!reasoning.keep(&acme(), None, &said("hm", "Done.", &[]), noon()));
+        assert_eq!(
+            Talk::of(&reasoning, "x").recall(&call).as_deref(),
+            Some("hm")
+        );
     }
 
     #[test]
     fn calls_of_two_turns_in_one_are_nobodys() {
         let reasoning = kept(&HistorySettings::default());
-        reasoning.keep(&acme(), &said("first", "", &[("a", "{}")]), noon());
-        reasoning.keep(&acme(), &said("second", "", &[("b", "{\"x\":1}")]), noon());
-        let forged = without(said("", "", &[("a", "{}"), ("b", "{\"x\":1}")]));
-        assert_eq!(reasoning.recall(&acme(), &forged, noon()), None);
+        let talk = Talk::of(&reasoning, "x");
+        talk.keep(&said("first", "", &[("a", "{}")]));
+        talk.keep(&said("second", "", &[("b", "{\"x\":1}")]));
+        let forged = said("", "", &[("a", "{}"), ("b", "{\"x\":1}")]);
+        assert_eq!(talk.recall(&forged), None);
     }
 
     #[test]
     fn another_organisation_finds_nothing() {
         let reasoning = kept(&HistorySettings::default());
-        let turn = said("secret", "", &[("call_1", "{}")]);
-        reasoning.keep(&acme(), &turn, noon());
+        let talk = Talk::of(&reasoning, "x");
+        let turn = said("secret", "Done.", &[("call_1", "{}")]);
+        talk.keep(&turn);
         let other = OrganisationName::from("other");
-        assert_eq!(reasoning.recall(&other, &without(turn), noon()), None);
+        let found = reasoning.recall(&other, talk.opening.as_ref(), &without(turn), noon());
+        assert_eq!(found, None);
     }
 
     #[test]
@@ -447,10 +523,11 @@ mod tests {
             ..HistorySettings::default()
         };
         let reasoning = kept(&settings);
+        let talk = Talk::of(&reasoning, "x");
         let turn = said("hm", "", &[("call_1", "{}")]);
-        reasoning.keep(&acme(), &turn, noon());
-        assert!(reasoning.recall(&acme(), &turn, after(60)).is_some());
-        assert!(reasoning.recall(&acme(), &turn, after(61)).is_none());
+        talk.keep(&turn);
+        assert!(talk.recall_at(&turn, after(60)).is_some());
+        assert!(talk.recall_at(&turn, after(61)).is_none());
         assert_eq!(reasoning.held().turns, 1);
         reasoning.purge(after(61));
         assert_eq!(reasoning.held(), Held::default());
@@ -464,15 +541,16 @@ mod tests {
             ..HistorySettings::default()
         };
         let reasoning = kept(&settings);
+        let talk = Talk::of(&reasoning, "x");
         for turn in [
             said("", "x", &[]),
             said("hm", " ", &[]),
             said("eleven long", "x", &[]),
             without(said("", "x", &[])),
         ] {
-            assert!(!reasoning.keep(&acme(), &turn, noon()), "{turn:?}");
+            assert!(!talk.keep(&turn), "{turn:?}");
         }
-        assert!(reasoning.keep(&acme(), &said("ten letter", "x", &[]), noon()));
+        assert!(talk.keep(&said("ten letter", "x", &[])));
     }
 
     #[test]
@@ -483,16 +561,18 @@ mod tests {
             ..HistorySettings::default()
         };
         let reasoning = kept(&settings);
+        let talk = Talk::of(&reasoning, "x");
         let other = OrganisationName::from("other");
         let theirs = said("theirs", "x", &[]);
-        reasoning.keep(&other, &theirs, noon());
+        reasoning.keep(&other, talk.opening.as_ref(), &theirs, noon());
         let turn = |n: usize| said(&"x".repeat(1_000), &format!("turn {n}"), &[]);
         for n in 0..500 {
-            reasoning.keep(&acme(), &turn(n), noon());
+            talk.keep(&turn(n));
         }
-        assert!(reasoning.recall(&other, &theirs, noon()).is_some());
-        assert!(reasoning.recall(&acme(), &turn(499), noon()).is_some());
-        assert!(reasoning.recall(&acme(), &turn(400), noon()).is_none());
+        let found = reasoning.recall(&other, talk.opening.as_ref(), &theirs, noon());
+        assert!(found.is_some());
+        assert!(talk.recall(&turn(499)).is_some());
+        assert!(talk.recall(&turn(400)).is_none());
         let held = reasoning.held();
         assert!(held.bytes <= 51_000 && held.turns > 30, "{held:?}");
     }
@@ -514,7 +594,8 @@ mod tests {
                 now += wait / 10;
                 let tenant = OrganisationName::from(format!("t{tenant}").as_str());
                 let turn = said(&"r".repeat(length), &format!("{length}"), &[(&format!("call_{id}"), "{}")]);
-                let held = reasoning.keep(&tenant, &turn, after(now));
+                let opening = reasoning.opening(&[Turn::user("x")]);
+                let held = reasoning.keep(&tenant, opening.as_ref(), &turn, after(now));
                 prop_assert_eq!(held, length > 0 && length < 8_000 - TURN_BYTES - 2 * KEY_BYTES);
                 let shelves = reasoning.shelves.lock();
                 prop_assert!(shelves.bytes <= 20_000);

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Offer;
-use crate::chat::{Lack, Needs, Tokens, Usage};
+use crate::catalog::{Offer, Quirks, SchemaFallback};
+use crate::chat::{Effort, Lack, Needs, Tokens, Usage};
 use crate::id::BackendName;
 use crate::money::Money;
 use crate::pricing::{self, Window};
@@ -20,6 +20,7 @@ pub struct Question<'a> {
     /// The caller's bound on each choice's output, or ours.
     pub bound: Option<Tokens>,
     pub choices: u32,
+    pub effort: Effort,
     /// The caller's limit on the expected cost.
     pub max_cost: Option<Money>,
 }
@@ -29,6 +30,7 @@ pub struct Question<'a> {
 pub struct Candidate<'a> {
     pub name: &'a BackendName,
     pub offer: &'a Offer,
+    pub quirks: &'a Quirks,
     /// `None`: no price is known at this instant.
     pub window: Option<Arc<Window>>,
     pub health: Health,
@@ -77,7 +79,7 @@ pub fn plan(question: Question<'_>, candidates: &[Candidate<'_>], workload: &Wor
                 reason,
             });
         };
-        if let Some(lack) = lacks(question, candidate.offer) {
+        if let Some(lack) = lacks(question, candidate.offer, candidate.quirks) {
             reject(lack);
             continue;
         }
@@ -131,14 +133,20 @@ pub fn plan(question: Question<'_>, candidates: &[Candidate<'_>], workload: &Wor
 }
 
 /// What an offer lacks for a request, if anything.
-fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
+fn lacks(question: Question<'_>, offer: &Offer, quirks: &Quirks) -> Option<String> {
     let can = &offer.capabilities;
+    // The operator has declared that JSON mode and a prompt may stand for a schema there.
+    let falls_back = quirks.json_schema_fallback == SchemaFallback::JsonObject;
     let needs = question.needs;
     for (needed, able, what) in [
         (needs.tools, can.tools, "tools"),
         (needs.forced_tools, can.forced_tools, "a forced tool_choice"),
         (needs.json_object, can.json_object, "JSON mode"),
-        (needs.json_schema, can.json_schema, "JSON schemas"),
+        (
+            needs.json_schema,
+            can.json_schema || (falls_back && can.json_object),
+            "JSON schemas",
+        ),
         (needs.images, can.images, "images"),
         (needs.logprobs, can.logprobs, "logprobs"),
         (
@@ -162,6 +170,13 @@ fn lacks(question: Question<'_>, offer: &Offer) -> Option<String> {
         return Some(format!(
             "it writes at most {} tokens, not {bound}",
             offer.longest(needs)
+        ));
+    }
+    let window = quirks.window_for(question.effort);
+    if offer.context < window {
+        return Some(format!(
+            "the most thinking wants a context of {window} tokens, it has {}",
+            offer.context
         ));
     }
     // Even the densest text has fewer bytes than tokens times this; longer prompts cannot fit.
@@ -195,6 +210,37 @@ mod tests {
     use super::*;
     use crate::catalog::{Catalog, SHIPPED};
 
+    fn asking(needs: &Needs, effort: Effort) -> Question<'_> {
+        Question {
+            needs,
+            prompt_bytes: 10,
+            bound: None,
+            choices: 1,
+            effort,
+            max_cost: None,
+        }
+    }
+
+    #[test]
+    fn the_most_thinking_is_asked_only_where_the_window_is_wide_enough() {
+        let files = SHIPPED
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        let catalog = Catalog::from_files(files.collect()).expect("the shipped catalog");
+        let needs = Needs::default();
+        for host in catalog.hosts.values() {
+            for offer in &host.offers {
+                assert_eq!(
+                    lacks(asking(&needs, Effort::High), offer, &host.quirks),
+                    None
+                );
+                let most = lacks(asking(&needs, Effort::Max), offer, &host.quirks);
+                let wide = offer.context >= Tokens::new(393_216);
+                assert_eq!(most.is_none(), wide, "{} {}", host.name, offer.id);
+            }
+        }
+    }
+
     #[test]
     fn a_host_without_completions_says_so_and_one_without_a_middle_as_well() {
         let files = SHIPPED
@@ -202,14 +248,12 @@ mod tests {
             .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
         let catalog = Catalog::from_files(files.collect()).expect("the shipped catalog");
         let lack = |host: &str, needs: Needs| {
-            let question = Question {
-                needs: &needs,
-                prompt_bytes: 10,
-                bound: None,
-                choices: 1,
-                max_cost: None,
-            };
-            lacks(question, &catalog.hosts[host].offers[0])
+            let host = &catalog.hosts[host];
+            lacks(
+                asking(&needs, Effort::Unsaid),
+                &host.offers[0],
+                &host.quirks,
+            )
         };
         let bare = Needs {
             completions: true,

@@ -112,6 +112,12 @@ where
         })
     }
 
+    /// Whether the budget of retries allows it. One that could not even be asked costs none.
+    fn may_ask_another(&self) -> bool {
+        let unasked = matches!(self.setbacks.last(), Some((_, Setback::CannotSay(_))));
+        unasked || self.withdraw()
+    }
+
     fn withdraw(&self) -> bool {
         self.rooms.retries.withdraw()
     }
@@ -122,9 +128,7 @@ where
             return None;
         }
         if rank + 1 < ranked {
-            // One that could not even be asked costs no retry.
-            let unasked = matches!(self.setbacks.last(), Some((_, Setback::CannotSay(_))));
-            return (unasked || self.withdraw()).then_some((rank + 1, Duration::ZERO));
+            return self.may_ask_another().then_some((rank + 1, Duration::ZERO));
         }
         // Everybody was asked: the best of those whom a short wait may help, once more.
         let (again, wait) = self

@@ -38,6 +38,9 @@ where
     }
 
     fn call(&mut self, arrival: Arrival) -> Self::Future {
+        if let Some(principal) = arrival.from_within.clone() {
+            return self.inner.call(Known { arrival, principal });
+        }
         let found = match presented(&arrival.headers) {
             Ok(key) => self.rooms.directory.find(key, arrival.at),
             Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),

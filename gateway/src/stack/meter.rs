@@ -263,7 +263,8 @@ where
         Ok(Ok(reply)) if request.stream => streamed(reply, open, told, deadline).await,
         Ok(Ok(reply)) => whole(reply, open, told).await,
     };
-    observe(&backend, result.as_ref().err(), rooms.clock.now());
+    let begun = matches!(result, Ok(Delivered::Stream(_)));
+    observe(&backend, result.as_ref().err(), begun, rooms.clock.now());
     result
 }
 
@@ -271,10 +272,13 @@ where
 fn observe(
     backend: &crate::backend::Backend,
     setback: Option<&Setback>,
+    stream: bool,
     now: crate::time::Timestamp,
 ) {
     let breaker = &backend.state.breaker;
     match setback {
+        // A stream has only begun: how it ends is told when it does.
+        None if stream => {}
         // An answer, or an error of the caller's making: the host works.
         None
         | Some(Setback::Status {

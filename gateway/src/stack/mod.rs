@@ -34,7 +34,7 @@ pub use explain::{Route, route_offline};
 pub use observed::Metrics;
 pub use once::{Answered, IDEMPOTENCY_KEY};
 pub use passage::{Answer, Arrival, Content, MAX_COST, TAGS};
-pub use read::unavailable;
+pub use read::{body, unavailable};
 pub use sites::{Site, Sites};
 pub use surface::{Earlier, Surface, Telling};
 

@@ -306,9 +306,15 @@ fn name(asked: &Asked, named: &Named) -> Name {
     )
 }
 
-/// Of the body and of the endpoint that it was sent to.
+/// Of the body, of the endpoint that it was sent to, and of what was demanded: an answer that was
+/// allowed without a tag is none to a request with it.
 fn fingerprint(asked: &Asked, named: &Named) -> [u8; 32] {
-    *blake3::keyed_hash(&named.fingerprint, asked.surface.name().as_bytes()).as_bytes()
+    let mut hasher = blake3::Hasher::new_keyed(&named.fingerprint);
+    hasher.update(asked.surface.name().as_bytes());
+    for tag in &asked.tags {
+        hasher.update(b"\0").update(tag.as_str().as_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// A stream of which a copy is made as it passes.

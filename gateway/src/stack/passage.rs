@@ -35,6 +35,8 @@ pub struct Arrival {
     pub surface: &'static dyn Surface,
     pub headers: HeaderMap,
     pub body: Body,
+    /// Whose it is, where it comes from within: its caller left it to us earlier.
+    pub from_within: Option<Arc<Principal>>,
 }
 
 /// A request whose caller is known.

@@ -82,6 +82,7 @@ pub(super) fn question(request: &Request) -> Question<'_> {
         prompt_bytes: request.original.spans.prompt_bytes,
         bound: request.max_output,
         choices: request.choices,
+        effort: request.effort,
         max_cost: None,
     }
 }
@@ -101,6 +102,7 @@ pub(super) fn rank(
             Candidate {
                 name: &site.backend.name,
                 offer: site.backend.offer(),
+                quirks: &site.backend.host().quirks,
                 window: site.window(now),
                 health: site.health(now),
                 estimates: &site.estimates,

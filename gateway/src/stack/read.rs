@@ -63,8 +63,13 @@ where
             let max_cost = max_cost(&arrival.headers)?;
             let frames = frames(arrival.body, limit, rooms.limits.read_timeout).await?;
             let named = named(&arrival.headers, &frames)?;
-            let request = arrival.surface.read(frames)?;
+            let mut request = arrival.surface.read(frames)?;
             let earlier = earlier(&rooms, &known.principal, &request, arrival.at).await?;
+            // What it follows is part of the prompt.
+            for turn in &earlier.turns {
+                request.original.spans.prompt_bytes += turn.bytes();
+                request.needs.images |= turn.has_image();
+            }
             inner
                 .call(Asked {
                     id: arrival.id,
@@ -81,6 +86,15 @@ where
                 .await
         })
     }
+}
+
+/// The body of a request that asks no model, within the same limits.
+///
+/// # Errors
+/// `invalid_request` or `too_large`.
+pub async fn body(rooms: &Rooms, headers: &HeaderMap, body: Body) -> Result<Frames, Refusal> {
+    check_headers(headers, rooms.limits.body_bytes)?;
+    frames(body, rooms.limits.body_bytes, rooms.limits.read_timeout).await
 }
 
 /// What is known of the conversation beside the request.

@@ -196,7 +196,10 @@ fn change(chances: &mut Chances, value: &mut Value, lent: &Value) {
                 .unwrap_or(0);
             match chances.below(4) {
                 0 => text.truncate(at),
-                1 => text.insert_str(at, chances.one_of::<&str>(&TEXTS)),
+                1 => {
+                    let word = *chances.one_of(&TEXTS);
+                    text.insert_str(at, word);
+                }
                 2 => text.push_str(&text.clone()),
                 _ => *text = (*chances.one_of(&TEXTS)).to_owned(),
             }

@@ -1,4 +1,4 @@
-//! Plays a [`Script`] to one connection and writes the bill.
+//! Plays a [`Script`] to one connection and writes the bill. What is said is `speech`'s.
 
 use std::io;
 use std::sync::Arc;
@@ -11,12 +11,8 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::http::Reader;
 use super::script::{End, Framing, Reply, Script, Start, UsageStyle};
-use super::{Bill, Delivery, State};
-
-/// The text of the `index`th event of every answer.
-pub fn text_of(index: usize) -> String {
-    format!("word{index} ")
-}
+use super::speech::{Call, text_of};
+use super::{Delivery, State};
 
 pub(super) async fn serve(socket: TcpStream, state: Arc<State>) {
     let _ = socket.set_nodelay(true);
@@ -33,18 +29,6 @@ struct Connection {
     writer: OwnedWriteHalf,
 }
 
-/// One request being answered.
-struct Call<'a> {
-    script: Script,
-    state: &'a State,
-    index: usize,
-    /// The bill if the answer is made whole.
-    whole: Bill,
-    asked_usage: bool,
-    streams: bool,
-    model: Value,
-}
-
 impl Connection {
     /// An error ends the connection, whoever is at fault.
     async fn answer_one(&mut self, state: &State) -> io::Result<()> {
@@ -55,7 +39,7 @@ impl Connection {
         let index = state.note(&request);
         let body = self.reader.body(&request).await?;
         state.update(index, |received| received.body.clone_from(&body));
-        let call = Call::new(state, index, &body);
+        let call = Call::new(state, index, &request.path, &body);
 
         let outcome = tokio::select! {
             // First: who has the last byte may already send the next request.
@@ -96,25 +80,18 @@ async fn play(to: &mut OwnedWriteHalf, call: &Call<'_>) -> io::Result<()> {
         Start::Never => std::future::pending().await,
         Start::Close => return Err(scripted_close()),
     }
+    if let Some(refusal) = call.refusal() {
+        return refuse(to, call, 400, &[], &refusal).await;
+    }
+    if let (false, Some((_, gate))) = (call.streams, &call.script.gate) {
+        gate.opened().await;
+    }
     match &call.script.reply {
         Reply::Status {
             status,
             headers,
             body,
-        } => {
-            let kind = if body.starts_with('<') {
-                "text/html"
-            } else {
-                "application/json"
-            };
-            let mut head = format!("HTTP/1.1 {status} Scripted\r\ncontent-type: {kind}\r\n");
-            for (name, value) in headers {
-                head += &format!("{name}: {value}\r\n");
-            }
-            head += &format!("content-length: {}\r\n\r\n", body.len());
-            write_head(to, call, &head).await?;
-            to.write_all(body.as_bytes()).await
-        }
+        } => refuse(to, call, *status, headers, body).await,
         Reply::Body { content_type, body } => {
             call.charge(call.whole);
             plain(to, call, content_type, body.as_bytes(), body.len()).await
@@ -148,6 +125,27 @@ async fn play(to: &mut OwnedWriteHalf, call: &Call<'_>) -> io::Result<()> {
             plain(to, call, "application/json", body.as_bytes(), body.len()).await
         }
     }
+}
+
+async fn refuse(
+    to: &mut OwnedWriteHalf,
+    call: &Call<'_>,
+    status: u16,
+    headers: &[(&'static str, String)],
+    body: &str,
+) -> io::Result<()> {
+    let kind = if body.starts_with('<') {
+        "text/html"
+    } else {
+        "application/json"
+    };
+    let mut head = format!("HTTP/1.1 {status} Scripted\r\ncontent-type: {kind}\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("content-length: {}\r\n\r\n", body.len());
+    write_head(to, call, &head).await?;
+    to.write_all(body.as_bytes()).await
 }
 
 async fn plain(
@@ -191,20 +189,24 @@ async fn stream(to: &mut OwnedWriteHalf, call: &Call<'_>) -> io::Result<()> {
     if matches!(script.framing, Framing::ByteOrderMark) {
         chunk(to, "\u{feff}".as_bytes()).await?;
     }
-    send(
-        to,
-        script,
-        &call.chunk(json!({"role": "assistant", "content": ""}), Value::Null, 0),
-    )
-    .await?;
+    let role = json!({"role": "assistant", "content": ""});
+    send_each(to, call, &role, &Value::Null, 0).await?;
 
-    for index in 0..script.events {
+    for index in call.indexes() {
+        if let Some((at, gate)) = &script.gate
+            && *at == index
+        {
+            gate.opened().await;
+        }
         match script.end {
             End::CutAfter(after) if index == after => return Err(scripted_close()),
             End::HangAfter(after) if index == after => std::future::pending().await,
             End::ErrorAfter(after) if index == after => {
                 send(to, script, &json!({"error": {"message": "the machine broke", "type": "server_error", "code": null, "param": null}})).await?;
                 return finish(to).await;
+            }
+            End::GaveUpAfter(after) if index == after => {
+                return end(to, call, GAVE_UP, index).await;
             }
             _ => {}
         }
@@ -220,11 +222,12 @@ async fn stream(to: &mut OwnedWriteHalf, call: &Call<'_>) -> io::Result<()> {
             text = "x".repeat(bytes);
         }
         let field = if index < script.thinking {
-            "reasoning_content"
+            script.thinking_as
         } else {
             "content"
         };
-        let event = call.chunk(json!({field: text}), Value::Null, index + 1);
+        let delta = json!({field: text});
+        let event = call.chunk(0, &delta, &Value::Null, index + 1);
         if matches!(script.end, End::CutInside(inside) if inside == index) {
             let line = format!("data: {event}\n\n");
             chunk(to, &line.as_bytes()[..line.len() / 2]).await?;
@@ -233,22 +236,42 @@ async fn stream(to: &mut OwnedWriteHalf, call: &Call<'_>) -> io::Result<()> {
         if matches!(script.framing, Framing::KeepAlives) {
             chunk(to, b": keep-alive\n\n").await?;
         }
-        send(to, script, &event).await?;
+        send_each(to, call, &delta, &Value::Null, index + 1).await?;
     }
-
-    call.charge(call.whole);
-    let reason = if matches!(script.end, End::GaveUp) {
-        "insufficient_system_resource"
-    } else {
-        "stop"
+    for piece in call.pieces() {
+        send_each(to, call, &piece, &Value::Null, script.events).await?;
+        if matches!(script.end, End::InsideACall) && call.is_half(&piece) {
+            return Err(scripted_close());
+        }
+    }
+    let reason = match script.end {
+        End::GaveUp => GAVE_UP,
+        _ => call.finish(),
     };
-    let mut last = call.chunk(json!({}), json!(reason), script.events);
-    if script.usage == UsageStyle::OnFinishChunk {
-        last["usage"] = call.usage(call.whole);
+    end(to, call, reason, script.events).await
+}
+
+const GAVE_UP: &str = "insufficient_system_resource";
+
+/// The finish, the usage and the end of a stream after so many events.
+async fn end(
+    to: &mut OwnedWriteHalf,
+    call: &Call<'_>,
+    reason: &str,
+    events: usize,
+) -> io::Result<()> {
+    let script = &call.script;
+    let bill = call.until(events);
+    call.charge(bill);
+    for choice in 0..call.choices {
+        let mut last = call.chunk(choice, &json!({}), &json!(reason), events);
+        if script.usage == UsageStyle::OnFinishChunk {
+            last["usage"] = call.usage(bill);
+        }
+        send(to, script, &last).await?;
     }
-    send(to, script, &last).await?;
     if script.usage == UsageStyle::Twice {
-        let mut early = call.usage_chunk();
+        let mut early = call.usage_chunk(bill);
         early["usage"]["completion_tokens"] = json!(1);
         send(to, script, &early).await?;
     }
@@ -258,12 +281,27 @@ async fn stream(to: &mut OwnedWriteHalf, call: &Call<'_>) -> io::Result<()> {
         _ => call.asked_usage,
     };
     if tells {
-        send(to, script, &call.usage_chunk()).await?;
+        send(to, script, &call.usage_chunk(bill)).await?;
     }
     if !matches!(script.end, End::NoDone) {
         frame(to, script, "data: [DONE]").await?;
     }
     finish(to).await
+}
+
+/// The same of each choice.
+async fn send_each(
+    to: &mut OwnedWriteHalf,
+    call: &Call<'_>,
+    delta: &Value,
+    finish: &Value,
+    events: usize,
+) -> io::Result<()> {
+    for choice in 0..call.choices {
+        let event = call.chunk(choice, delta, finish, events);
+        send(to, &call.script, &event).await?;
+    }
+    Ok(())
 }
 
 async fn send(to: &mut OwnedWriteHalf, script: &Script, event: &Value) -> io::Result<()> {
@@ -292,115 +330,4 @@ async fn chunk(to: &mut OwnedWriteHalf, data: &[u8]) -> io::Result<()> {
 
 async fn finish(to: &mut OwnedWriteHalf) -> io::Result<()> {
     to.write_all(b"0\r\n\r\n").await
-}
-
-impl<'a> Call<'a> {
-    fn new(state: &'a State, index: usize, body: &[u8]) -> Self {
-        let script = state.script();
-        let asked: Value = serde_json::from_slice(body).unwrap_or_default();
-        let size = u64::try_from(body.len()).expect("a body's length");
-        let count = |number: usize| u64::try_from(number).expect("a count");
-        let whole = Bill {
-            cache_miss: 100 + size % 57,
-            cache_hit: 64 * (count(index) % 3),
-            reasoning: count(script.thinking),
-            visible: count(script.events - script.thinking),
-        };
-        Call {
-            script,
-            state,
-            index,
-            whole,
-            asked_usage: asked["stream_options"]["include_usage"] == true,
-            streams: asked["stream"] == true,
-            model: asked["model"].clone(),
-        }
-    }
-
-    fn charge(&self, bill: Bill) {
-        self.state
-            .update(self.index, |received| received.bill = Some(bill));
-    }
-
-    /// The bill after that many events.
-    fn until(&self, events: usize) -> Bill {
-        let events = u64::try_from(events).expect("a count");
-        let reasoning = self.whole.reasoning.min(events);
-        Bill {
-            reasoning,
-            visible: events - reasoning,
-            ..self.whole
-        }
-    }
-
-    fn usage(&self, bill: Bill) -> Value {
-        let prompt = bill.cache_miss + bill.cache_hit;
-        let completion = bill.reasoning + bill.visible;
-        let told = |count: u64| match self.script.usage {
-            UsageStyle::Negative => json!(-1),
-            UsageStyle::Huge => json!(18_000_000_000_000_000_000_u64),
-            UsageStyle::Text => json!(count.to_string()),
-            UsageStyle::Zero => json!(0),
-            _ => json!(count),
-        };
-        let hit = if self.script.usage == UsageStyle::Inconsistent {
-            prompt + 1_000
-        } else {
-            bill.cache_hit
-        };
-        json!({
-            "prompt_tokens": told(prompt),
-            "completion_tokens": told(completion),
-            "total_tokens": told(prompt + completion),
-            "prompt_cache_hit_tokens": told(hit),
-            "prompt_cache_miss_tokens": told(bill.cache_miss),
-            "prompt_tokens_details": {"cached_tokens": told(hit)},
-            "completion_tokens_details": {"reasoning_tokens": told(bill.reasoning)},
-        })
-    }
-
-    fn id(&self) -> String {
-        format!("chatcmpl-{}", self.index)
-    }
-
-    fn chunk(&self, delta: Value, finish: Value, events: usize) -> Value {
-        let mut chunk = json!({
-            "id": self.id(), "object": "chat.completion.chunk", "created": 1_795_000_000, "model": self.model,
-            "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}],
-        });
-        match self.script.usage {
-            UsageStyle::NullThenValue => chunk["usage"] = Value::Null,
-            UsageStyle::Cumulative => chunk["usage"] = self.usage(self.until(events)),
-            _ => {}
-        }
-        chunk
-    }
-
-    fn usage_chunk(&self) -> Value {
-        json!({
-            "id": self.id(), "object": "chat.completion.chunk", "created": 1_795_000_000, "model": self.model,
-            "choices": [], "usage": self.usage(self.whole),
-        })
-    }
-
-    fn completion(&self) -> String {
-        let text = |range: std::ops::Range<usize>| range.map(text_of).collect::<String>();
-        let mut answer = json!({
-            "id": self.id(), "object": "chat.completion", "created": 1_795_000_000, "model": self.model,
-            "choices": [{
-                "index": 0,
-                "message": {
-                    "role": "assistant",
-                    "content": text(self.script.thinking..self.script.events),
-                    "reasoning_content": text(0..self.script.thinking),
-                },
-                "logprobs": null,
-                "finish_reason": "stop",
-            }],
-        });
-        if self.script.usage != UsageStyle::Never {
-            answer["usage"] = self.usage(self.whole);
-        }
-        answer.to_string()
-    }
 }

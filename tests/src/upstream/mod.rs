@@ -5,6 +5,7 @@
 mod answer;
 mod http;
 mod script;
+mod speech;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,8 +15,8 @@ use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use answer::text_of;
-pub use script::{End, Framing, Reply, Script, Start, UsageStyle};
+pub use script::{End, Framing, Gate, Reply, Script, Start, ToolCall, UsageStyle};
+pub use speech::text_of;
 
 /// A running host. Dropped, it stops listening; connections in flight end by themselves.
 pub struct Upstream {

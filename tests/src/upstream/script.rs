@@ -1,7 +1,10 @@
 //! What a host does with a request: a well-behaved answer, and each way known to us in which hosts
 //! depart from it. One field is one departure; they combine.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 #[derive(Clone, Debug)]
 pub struct Script {
@@ -14,8 +17,46 @@ pub struct Script {
     pub events: usize,
     /// How many of them, from the first, are thinking.
     pub thinking: usize,
+    /// The host's name for thinking in its answers.
+    pub thinking_as: &'static str,
+    /// With tools and thinking it wants to be told what it thought before each earlier call, and
+    /// refuses as DeepSeek does.
+    pub demands_thinking: bool,
+    /// What it calls after its text, unless the request ends with a result.
+    pub calls: Vec<ToolCall>,
     /// Between events.
     pub pause: Duration,
+    /// Nothing comes beyond this many events, and nothing at all of a plain answer, until the gate
+    /// is opened.
+    pub gate: Option<(usize, Gate)>,
+}
+
+/// A tool that the host's model calls.
+#[derive(Clone, Debug)]
+pub struct ToolCall {
+    pub id: String,
+    pub name: String,
+    /// JSON text.
+    pub arguments: String,
+}
+
+/// Keeps answers back until it is opened.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    pub fn closed() -> Self {
+        Gate(Arc::new(Semaphore::new(0)))
+    }
+
+    pub fn open(&self) {
+        self.0.close();
+    }
+
+    pub(super) async fn opened(&self) {
+        // There is nothing to acquire: it ends when the gate opens.
+        let _ = self.0.acquire().await;
+    }
 }
 
 impl Default for Script {
@@ -28,7 +69,11 @@ impl Default for Script {
             framing: Framing::Plain,
             events: 12,
             thinking: 4,
+            thinking_as: "reasoning_content",
+            demands_thinking: false,
+            calls: Vec::new(),
             pause: Duration::ZERO,
+            gate: None,
         }
     }
 }
@@ -107,6 +152,10 @@ pub enum End {
     HangAfter(usize),
     /// `finish_reason` says that the host gave up.
     GaveUp,
+    /// It says so after this many events, and the stream ends properly.
+    GaveUpAfter(usize),
+    /// In the middle of a call's arguments the connection is closed.
+    InsideACall,
 }
 
 /// How a stream's bytes are laid out.
@@ -176,6 +225,26 @@ impl Script {
             framing,
             ..Script::default()
         }
+    }
+
+    /// Thinks, and calls a tool once.
+    pub fn calling(id: &str, name: &str, arguments: &str) -> Self {
+        let script = Script::default();
+        Script {
+            events: script.thinking,
+            calls: vec![ToolCall {
+                id: id.to_owned(),
+                name: name.to_owned(),
+                arguments: arguments.to_owned(),
+            }],
+            ..script
+        }
+    }
+
+    /// Waits at this event, or before a plain answer, until the gate is opened.
+    pub fn gated(mut self, event: usize, gate: &Gate) -> Self {
+        self.gate = Some((event, gate.clone()));
+        self
     }
 
     pub fn events(mut self, events: usize) -> Self {

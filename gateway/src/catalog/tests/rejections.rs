@@ -642,6 +642,41 @@ fn completions_need_an_address_and_it_is_a_path_below_the_hosts() {
 }
 
 #[test]
+fn quirks_are_words_of_the_book_and_touch_nothing_of_ours() {
+    for (quirk, words) in [
+        (
+            "thinking = \"sometimes\"",
+            ["sometimes", "reasoning_effort"],
+        ),
+        ("thinks = true", ["thinks", "thinking"]),
+        ("effort = { lots = \"x\" }", ["lots", "max"]),
+        ("tool_choice = [\"any\"]", ["any", "required"]),
+        ("fields = { model = \"other\" }", ["model", "leave it out"]),
+        (
+            "refused_fields = [\"messages\"]",
+            ["messages", "leave it out"],
+        ),
+        (
+            "headers = { Authorization = \"Bearer x\" }",
+            ["authorization", "auth"],
+        ),
+        ("headers = { \"a b\" = \"x\" }", ["no header", "value"]),
+        (
+            "prefix_base = \"ftp://x.example\"",
+            ["ftp://x.example", "https://"],
+        ),
+    ] {
+        refused(
+            "acme.toml",
+            "[cache]\n",
+            &format!("[quirks]\n{quirk}\n\n[cache]\n"),
+            1,
+            &words,
+        );
+    }
+}
+
+#[test]
 fn an_operators_endpoint_keeps_the_path_of_completions_that_the_host_has() {
     let mut world = world();
     let acme = world.get_mut("acme.toml").expect("acme");
@@ -663,4 +698,22 @@ fn an_operators_endpoint_keeps_the_path_of_completions_that_the_host_has() {
     assert!(endpoint.base_url.is_some());
     let can = catalog.hosts["acme"].offers[0].capabilities;
     assert!(can.completions && !can.fim);
+}
+
+#[test]
+fn a_deployment_sets_quirks_again_and_leaves_the_others() {
+    let mut world = world();
+    let acme = world.get_mut("acme.toml").expect("a file");
+    *acme = acme.replace(
+        "[cache]\n",
+        "[quirks]\nthinking = \"unsettled\"\nmax_stop = 4\ntenant_field = \"salt\"\n\n[cache]\n",
+    );
+    world.insert(
+        "mine.toml".to_owned(),
+        "extends = \"acme\"\n[quirks]\nthinking = \"deepseek\"\ntenant_field = \"\"\n".to_owned(),
+    );
+    let catalog = load(world).expect("it is right");
+    let quirks = &catalog.hosts["acme"].quirks;
+    assert_eq!(quirks.thinking, crate::catalog::ThinkingControl::Deepseek);
+    assert_eq!((quirks.max_stop, &quirks.tenant_field), (Some(4), &None));
 }

@@ -22,6 +22,17 @@ pub const RESPONSES: &dyn Surface = &Responses;
 /// `POST /v1/completions`.
 pub const COMPLETIONS: &dyn Surface = &Completions;
 
+/// The surface that answers at a path.
+pub fn of_path(path: &str) -> Option<&'static dyn Surface> {
+    match path {
+        "/v1/chat/completions" => Some(CHAT),
+        "/v1/messages" => Some(ANTHROPIC),
+        "/v1/responses" => Some(RESPONSES),
+        "/v1/completions" => Some(COMPLETIONS),
+        _ => None,
+    }
+}
+
 #[derive(Debug)]
 struct Chat;
 

@@ -38,10 +38,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         .map_err(|malformed| Refusal::new(Code::InvalidRequest, malformed.to_string()))?;
     let mut reader = Reader {
         frames: &frames,
-        needs: Needs {
-            images: object.seen.image,
-            ..Needs::default()
-        },
+        needs: Needs::default(),
         model: None,
         stream: false,
         usage_wanted: false,
@@ -77,6 +74,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         ));
     }
     reader.spans.members = object.members;
+    reader.spans.seen = object.seen;
     Ok(Request {
         model,
         stream: reader.stream,
@@ -140,6 +138,7 @@ impl Reader<'_> {
                     ));
                 }
                 self.messages = true;
+                self.needs.images = member.has_image;
                 self.spans.prompt_bytes += member.value.len();
             }
             "model" => {

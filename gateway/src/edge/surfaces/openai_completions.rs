@@ -86,7 +86,11 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         prompt |= member.key == "prompt";
         reader.field(&member.key, member.value.clone(), &frames)?;
     }
-    let Reader { request, best_of } = reader;
+    let Reader {
+        mut request,
+        best_of,
+    } = reader;
+    request.original.spans.members = object.members;
     if request.model.is_empty() {
         return Err(Refusal::invalid(
             "model",

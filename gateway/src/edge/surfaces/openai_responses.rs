@@ -216,13 +216,11 @@ impl Reader<'_> {
             "parallel_tool_calls" => {
                 let _: Option<bool> = self.value(member, "true or false")?;
             }
-            "background" => {
-                if self.or_default(member, "true or false")? {
-                    return Err(Refusal::invalid(
-                        key,
-                        "`background` work is not offered; send the request without it and wait for the answer, or use /v1/batches",
-                    ));
-                }
+            "background" if self.or_default(member, "true or false")? => {
+                return Err(Refusal::invalid(
+                    key,
+                    "`background` work is not offered; send the request without it and wait for the answer, or use /v1/batches",
+                ));
             }
             "conversation" if given => {
                 return Err(Refusal::invalid(

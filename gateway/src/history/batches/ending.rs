@@ -1,6 +1,7 @@
 //! Results of a batch's requests, and how it ends.
 
-use super::{BatchCounts, BatchUsage, Batches, Hold, Status, held};
+use super::holding::held;
+use super::{BatchCounts, BatchUsage, Batches, Hold, Status};
 use crate::history::HistoryError;
 use crate::time::{self, Timestamp};
 

@@ -310,7 +310,7 @@ fn a_cancelled_batch_says_so_to_its_holder_and_one_that_ended_cannot_be_cancelle
             param: None,
         };
         batches
-            .reject(&hold, &[fault.clone()], after(3))
+            .reject(&hold, std::slice::from_ref(&fault), after(3))
             .await
             .expect("reject");
         let batch = batches

@@ -1,8 +1,8 @@
 //! The store: the ledger in PostgreSQL or SQLite.
 //!
-//! Both have the same tables (`migrations/`), whose cells are BIGINT and TEXT alone, so one text of
-//! each query serves both, through sqlx's `Any` driver; `insert.rs` alone speaks to each in its own
-//! way, for speed. Money is summed without loss: see `spend.rs`.
+//! Both have the same tables (`migrations/`), whose cells are BIGINT, TEXT and sealed bytes alone, so
+//! one text of each query serves both, through sqlx's `Any` driver; `insert.rs` alone speaks to each
+//! in its own way, for speed. Money is summed without loss: see `spend.rs`.
 
 use std::collections::BTreeMap;
 

@@ -62,7 +62,10 @@ where
         let walk = self.walk.take()?;
         let rank = self.rank;
         match so_far {
-            Some(so_far) if so_far.lock().can_go_on() => {
+            // Of several answers only one may have begun: the others would be lost.
+            Some(so_far)
+                if walk.planned.asked.request.choices == 1 && so_far.lock().can_go_on() =>
+            {
                 self.next = Some(Box::pin(walk.go_on(rank, so_far, refusal)));
                 None
             }
@@ -84,7 +87,7 @@ where
             let next = rank + 1;
             let may = self.attempts < self.rooms.limits.attempts
                 && next < self.planned.plan.ranked.len()
-                && self.withdraw();
+                && self.may_ask_another();
             if !may {
                 let mut refusal = refusal;
                 refusal.attempts = self.attempts;

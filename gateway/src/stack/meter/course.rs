@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::backend::wires::openai::{Hearing, Sight};
 use crate::backend::wires::{Decoder, Report};
-use crate::chat::{Event, Refusal, Reply, Speaker};
+use crate::chat::{Event, Finish, Refusal, Reply, Speaker, Usage};
 
 /// Pieces to pass on; nearly always one.
 pub(super) type Pieces = SmallVec<[Bytes; 2]>;
@@ -58,6 +58,7 @@ impl SoFar {
             Event::Begin { .. } if self.begun => return,
             // A host that goes on from a text may think anew; the caller is past that.
             Event::Reasoning { choice: 0, .. } if self.is_past_thinking() => return,
+            event if is_no_end(event) => return,
             _ => {}
         }
         self.begun = true;
@@ -71,6 +72,18 @@ impl SoFar {
             .first()
             .is_some_and(|choice| !choice.said.text.is_empty())
     }
+}
+
+/// A host that gave up has not ended the answer: another may go on, and if none does the error says
+/// so.
+fn is_no_end(event: Event<'_>) -> bool {
+    matches!(
+        event,
+        Event::Finish {
+            reason: Finish::HostGaveUp,
+            ..
+        }
+    )
 }
 
 /// Shared between the attempts of one request: a later one goes on where an earlier one broke off.
@@ -127,12 +140,17 @@ impl Course {
     }
 
     /// The answer is complete: what the dialect says at its end, where that is not the host's.
-    pub(super) fn close(&mut self) -> Option<Bytes> {
+    /// `counted` stands for a usage that the host never told.
+    pub(super) fn close(&mut self, counted: Option<Usage>) -> Option<Bytes> {
         match self {
             Course::Passed { .. } => None,
             Course::Told { so_far, .. } => {
                 let mut out = BytesMut::new();
-                so_far.lock().speaker.close(&mut out);
+                let mut so_far = so_far.lock();
+                if let Some(usage) = counted {
+                    so_far.hear(Event::Usage(usage), &mut out);
+                }
+                so_far.speaker.close(&mut out);
                 Some(out.freeze())
             }
         }
@@ -210,7 +228,11 @@ impl Kept {
         let mut said = Reply::default();
         let mut hearing = Hearing::new();
         for chunk in &self.chunks {
-            hearing.take(chunk.clone(), &mut |event| said.hear(event));
+            hearing.take(chunk.clone(), &mut |event| {
+                if !is_no_end(event) {
+                    said.hear(event);
+                }
+            });
         }
         // What is left over is half an event: the caller has not got it.
         Some(said)

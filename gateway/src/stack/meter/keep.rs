@@ -25,8 +25,10 @@ pub(super) fn keep_reply(open: &OpenEntry, reply: &Reply) {
     let (history, now) = (&open.rooms().history, open.rooms().clock.now());
     let tenant = &planned.asked.principal.payer.organisation;
     if open.request().needs.tools {
+        let read = planned.conversation_if_read();
+        let turns = read.map(|conversation| conversation.turns.as_slice());
         for choice in &reply.choices {
-            history.keep_reasoning(tenant, &choice.said, now);
+            history.keep_reasoning(tenant, turns, &choice.said, now);
         }
     }
     if open.request().keep

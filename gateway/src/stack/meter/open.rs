@@ -13,6 +13,7 @@ use super::super::explain::decision;
 use super::super::passage::{Dispatch, Planned};
 use super::super::sites::Site;
 use crate::backend::Occupied;
+use crate::backend::wires::Report;
 use crate::catalog::BillsAt;
 use crate::chat::{CountedBy, Request, Usage};
 use crate::id::{EntryId, WindowId};
@@ -183,6 +184,16 @@ impl OpenEntry {
         }
     }
 
+    /// Tells the backend's breaker how a stream ended.
+    pub(super) fn host_ended_well(&self, well: bool) {
+        let breaker = &self.site().backend.state.breaker;
+        if well {
+            breaker.success();
+        } else {
+            breaker.failure(self.rooms.clock.now());
+        }
+    }
+
     pub(super) fn caller_left(&self) {
         self.dispatch.left.store(true, Relaxed);
     }
@@ -224,6 +235,14 @@ impl OpenEntry {
             visible: estimates.tokens_of_answer(visible_bytes),
             ..estimates.input(self.request().original.spans.prompt_bytes)
         }
+    }
+
+    /// The usage by what passed through, where the host has told none.
+    pub(super) fn counted_so_far(&self, report: &Report) -> Option<Usage> {
+        report
+            .usage
+            .is_none()
+            .then(|| self.counted(report.reasoning_bytes, report.visible_bytes))
     }
 
     /// Output that is still to be expected beyond so many bytes, at its price.

@@ -7,7 +7,8 @@ use super::Setback;
 use crate::access::Tenants;
 use crate::backend::wires::{self, Asked, Outgoing};
 use crate::backend::{Address, Backend};
-use crate::chat::{Conversation, Dialect, Said, Turn};
+use crate::chat::{Conversation, Dialect, Said, Tokens, Turn};
+use crate::routing::PlaceEstimates;
 
 /// A request in a host's words.
 pub(super) struct Put {
@@ -38,6 +39,7 @@ pub(super) fn put(
     let wire = backend.host().wire;
     if request.original.dialect == Dialect::OpenaiCompletions
         && backend.addresses.completions.is_some()
+        && dispatch.so_far.is_none()
     {
         return Ok(Put {
             outgoing: wires::completed(request, asked),
@@ -59,7 +61,13 @@ pub(super) fn put(
     let longer;
     let conversation = match unfinished(dispatch) {
         Some(said) => {
-            longer = going_on(conversation, said);
+            let rest = planned
+                .bound
+                .map(|bound| rest(bound, &said, &planned.site(dispatch.rank).estimates));
+            longer = Conversation {
+                max_output: rest,
+                ..going_on(conversation, said)
+            };
             &longer
         }
         None => conversation,
@@ -76,14 +84,23 @@ pub(super) fn put(
     })
 }
 
-/// What the caller has of the answer already, if it has anything.
+/// The text of the answer that the caller has already, if it has any. No host goes on from thinking
+/// alone: where only that was told the answer is begun anew, and its thinking follows what there was.
 fn unfinished(dispatch: &Dispatch) -> Option<Said> {
     let so_far = dispatch.so_far.as_ref()?.lock();
     let said = so_far.said.choices.first()?.said.clone();
-    (!said.text.is_empty() || said.reasoning.is_some()).then_some(Said {
+    (!said.text.is_empty()).then_some(Said {
         unfinished: true,
         ..said
     })
+}
+
+/// What is left of the bound on an answer of which so much was said. Nobody counted its tokens, so
+/// this is about right; one token always fits.
+fn rest(bound: Tokens, said: &Said, estimates: &PlaceEstimates) -> Tokens {
+    let bytes = said.text.len() + said.reasoning.as_ref().map_or(0, String::len);
+    let told = estimates.tokens_of_answer(bytes as u64);
+    Tokens::new(bound.get().saturating_sub(told.get()).max(1))
 }
 
 /// The same conversation, to be gone on with from the middle of an answer.

@@ -152,9 +152,11 @@ impl Flow {
 
     /// The whole answer is here: settled, kept where it will be needed again, and closed.
     fn complete(&mut self) {
+        self.open.host_ended_well(true);
         self.settle(Outcome::Answered);
         keep(&self.open, &self.course);
-        self.ready.extend(self.course.close());
+        let counted = self.open.counted_so_far(self.course.report());
+        self.ready.extend(self.course.close(counted));
         self.say_cost();
     }
 
@@ -166,6 +168,7 @@ impl Flow {
         };
         let mut refusal = Refusal::new(code, why);
         refusal.attempts = self.open.dispatch().attempt;
+        self.open.host_ended_well(false);
         self.settle(outcome);
         self.broken = Some(refusal);
         self.ended = true;
@@ -256,6 +259,7 @@ impl Flow {
         }
         settle(&mut self.open, &self.course, Outcome::Left);
         if self.course.report().complete() {
+            self.open.host_ended_well(true);
             keep(&self.open, &self.course);
         }
     }

@@ -29,9 +29,11 @@ pub(super) struct Chunk<'a> {
 pub(super) struct Choice<'a> {
     #[serde(default)]
     pub index: Index,
-    /// Whole answers say `message`.
-    #[serde(borrow, default, alias = "message")]
+    #[serde(borrow, default)]
     pub delta: Option<Delta<'a>>,
+    /// In whole answers; a few hosts repeat all of it beside each delta.
+    #[serde(borrow, default)]
+    pub message: Option<Delta<'a>>,
     #[serde(borrow, default)]
     pub finish_reason: Text<'a>,
     #[serde(borrow, default)]

@@ -5,52 +5,34 @@
 //! Source: DeepSeek's reference "Create FIM Completion", vLLM's completions API.
 
 use bytes::Bytes;
-use http::HeaderMap;
-use smallvec::SmallVec;
 
+use super::passing::Change;
+use super::writing::headers;
 use crate::backend::wires::{Asked, Outgoing};
 use crate::chat::{Edit, Request};
 
-/// The caller's body with the host's model id, usage asked for, and the output bound where it is
-/// ours to set.
+/// The caller's body with the host's model id, usage asked for, the output bound where it is ours to
+/// set, and our tenant in place of the caller's.
 pub fn passed(request: &Request, asked: Asked<'_>) -> Outgoing {
-    let spans = &request.original.spans;
-    let mut edits: SmallVec<[Edit; 4]> = SmallVec::new();
-    let mut inserted = String::new();
-    edits.push(Edit {
-        range: spans.model.clone(),
-        with: Bytes::from(serde_json::Value::from(asked.model).to_string()),
-    });
-    if asked.stream && !request.usage_wanted && !asked.quirks.no_stream_options {
-        match &spans.stream_options {
-            Some(range) => edits.push(Edit {
-                range: range.clone(),
-                with: Bytes::from_static(b"{\"include_usage\":true}"),
-            }),
-            None => inserted.push_str("\"stream_options\":{\"include_usage\":true},"),
-        }
-    }
+    let mut change = Change::of(request, asked);
+    change.ask_for_usage(asked.quirks);
     // The one name that the bound has in this dialect, whatever the host calls it in chat.
     if let Some(bound) = asked.bound {
-        match &spans.max_output {
-            None => inserted.push_str(&format!("\"max_tokens\":{bound},")),
-            Some((_, range)) if request.max_output.is_none() => edits.push(Edit {
+        match &request.original.spans.max_output {
+            None => change
+                .inserted
+                .push_str(&format!("\"max_tokens\":{bound},")),
+            Some((_, range)) if request.max_output.is_none() => change.edits.push(Edit {
                 range: range.clone(),
                 with: Bytes::from(bound.to_string()),
             }),
             Some(_) => {}
         }
     }
-    if !inserted.is_empty() {
-        let at = spans.first_member;
-        edits.push(Edit {
-            range: at..at,
-            with: Bytes::from(inserted),
-        });
-    }
+    change.isolate(asked);
     Outgoing {
-        body: request.original.frames.edited(edits),
-        headers: HeaderMap::new(),
+        body: change.apply(),
+        headers: headers(asked.quirks),
     }
 }
 

@@ -98,7 +98,7 @@ impl Hearing {
 
     fn chunk(&mut self, chunk: Chunk<'_>, heard: &mut dyn FnMut(Event<'_>)) {
         if let Some(error) = chunk.error
-            && !matches!(error.get(), "null" | "false")
+            && !matches!(error.get(), "null" | "false" | "\"\"" | "{}")
         {
             self.report.error = Some(error_of(error));
             return;
@@ -147,7 +147,7 @@ impl Hearing {
             // Its caller may have been told that it is complete.
             return;
         }
-        if let Some(delta) = &choice.delta {
+        if let Some(delta) = choice.delta.as_ref().or(choice.message.as_ref()) {
             let text = delta.reasoning();
             if !text.is_empty() {
                 self.report.reasoning_bytes += text.len() as u64;

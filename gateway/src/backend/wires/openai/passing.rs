@@ -17,30 +17,20 @@ use crate::catalog::{HistoryReasoning, Quirks, SchemaFallback, ThinkingControl, 
 use crate::chat::{Dialect, Edit, Effort, Frames, MaxField, Request};
 
 /// Whether the body can pass to such a host with edits of its top-level fields only. Where it
-/// cannot, the request must be read completely and written anew (`body`). Costs nothing where no
-/// quirk asks for it, and a search through the messages where one does.
+/// cannot, the request must be read completely and written anew (`body`). Judged by what reading
+/// the body has seen already; only JSON mode and fields that a host refuses cost a search.
 pub fn passes(request: &Request, quirks: &Quirks) -> bool {
     if request.original.dialect != Dialect::OpenaiChat {
         return false;
     }
     let needs = &request.needs;
+    let seen = &request.original.spans.seen;
     if needs.json_schema && quirks.json_schema_fallback == SchemaFallback::JsonObject
         || needs.logprobs && quirks.logprobs_count
+        || seen.tool && quirks.tool_content_string
+        || seen.developer && quirks.no_developer_role
+        || seen.prefix && quirks.prefix_base.is_some()
         || !takes_choice(request, quirks)
-    {
-        return false;
-    }
-    let messages = Messages(request);
-    if quirks.tool_content_string && messages.hold(b"\"tool\"")
-        || quirks.no_developer_role && messages.hold(b"\"developer\"")
-        || quirks.json_prompt && needs.json_object && !messages.mention_json()
-    {
-        return false;
-    }
-    if quirks
-        .strip_message_fields
-        .iter()
-        .any(|field| messages.hold(quoted(field).as_bytes()))
     {
         return false;
     }
@@ -48,14 +38,18 @@ pub fn passes(request: &Request, quirks: &Quirks) -> bool {
     if quirks.history_reasoning == HistoryReasoning::RequiredWithTools
         && needs.tools
         && request.effort != Effort::Off
+        && seen.reasoning < seen.tool_calls
     {
-        let called = messages.count(b"\"tool_calls\"");
-        if called > 0 {
-            let field = quoted(quirks.history_reasoning_field.as_str());
-            return messages.count(field.as_bytes()) >= called;
-        }
+        return false;
     }
-    true
+    let messages = Messages(request);
+    if needs.json_object && quirks.json_prompt && !messages.mention_json() {
+        return false;
+    }
+    !quirks
+        .strip_message_fields
+        .iter()
+        .any(|field| messages.hold(quoted(field).as_bytes()))
 }
 
 /// The caller's body with the host's model id, usage asked for, the output bound where it is ours
@@ -65,16 +59,7 @@ pub fn passes(request: &Request, quirks: &Quirks) -> bool {
 /// What the host cannot be asked, in words for the caller.
 pub fn passed(request: &Request, asked: Asked<'_>) -> Result<Outgoing, CannotSay> {
     let quirks = asked.quirks;
-    let mut change = Change {
-        request,
-        inserted: String::new(),
-        edits: SmallVec::new(),
-        removed: SmallVec::new(),
-    };
-    change.edits.push(Edit {
-        range: request.original.spans.model.clone(),
-        with: Bytes::from(quoted(asked.model)),
-    });
+    let mut change = Change::of(request, asked);
     change.ask_for_usage(quirks);
     change.bound(asked);
     check_format(
@@ -98,14 +83,7 @@ pub fn passed(request: &Request, asked: Asked<'_>) -> Result<Outgoing, CannotSay
                 .push_str(&format!("{}:{json},", quoted(field)));
         }
     }
-    if let Some(field) = quirks.tenant_field.as_deref() {
-        change.remove(field);
-        if !asked.tenant.is_empty() {
-            change
-                .inserted
-                .push_str(&format!("{}:{},", quoted(field), quoted(asked.tenant)));
-        }
-    }
+    change.isolate(asked);
     Ok(Outgoing {
         body: change.apply(),
         headers: headers(quirks),
@@ -142,13 +120,30 @@ fn value(request: &Request, field: &str) -> Option<Value> {
 }
 
 /// The changes to one body.
-struct Change<'a> {
+pub(super) struct Change<'a> {
     request: &'a Request,
     /// Members to be put first, each with a comma after it.
-    inserted: String,
-    edits: SmallVec<[Edit; 4]>,
+    pub(super) inserted: String,
+    pub(super) edits: SmallVec<[Edit; 4]>,
     /// Members to be taken out, by their numbers.
     removed: SmallVec<[usize; 8]>,
+}
+
+impl<'a> Change<'a> {
+    /// To the host's id of the model.
+    pub(super) fn of(request: &'a Request, asked: Asked<'_>) -> Self {
+        let mut change = Change {
+            request,
+            inserted: String::new(),
+            edits: SmallVec::new(),
+            removed: SmallVec::new(),
+        };
+        change.edits.push(Edit {
+            range: request.original.spans.model.clone(),
+            with: Bytes::from(quoted(asked.model)),
+        });
+        change
+    }
 }
 
 impl Change<'_> {
@@ -168,7 +163,7 @@ impl Change<'_> {
         }
     }
 
-    fn ask_for_usage(&mut self, quirks: &Quirks) {
+    pub(super) fn ask_for_usage(&mut self, quirks: &Quirks) {
         if quirks.no_stream_options {
             return self.remove("stream_options");
         }
@@ -183,6 +178,17 @@ impl Change<'_> {
             None => self
                 .inserted
                 .push_str("\"stream_options\":{\"include_usage\":true},"),
+        }
+    }
+
+    /// Our name for the tenant, never a caller's own.
+    pub(super) fn isolate(&mut self, asked: Asked<'_>) {
+        if let Some(field) = asked.quirks.tenant_field.as_deref() {
+            self.remove(field);
+            if !asked.tenant.is_empty() {
+                self.inserted
+                    .push_str(&format!("{}:{},", quoted(field), quoted(asked.tenant)));
+            }
         }
     }
 
@@ -242,7 +248,7 @@ impl Change<'_> {
         Ok(())
     }
 
-    fn apply(mut self) -> Frames {
+    pub(super) fn apply(mut self) -> Frames {
         let spans = &self.request.original.spans;
         let members = &spans.members;
         self.removed.sort_unstable();
@@ -325,8 +331,7 @@ impl Messages<'_> {
                 let to = range.end.min(end);
                 look(&part[from - start..to - start]);
                 if to < range.end {
-                    // From within this frame, so that a word over many frames is seen once.
-                    let seam = to.saturating_sub(seam).max(from)..(to + seam).min(range.end);
+                    let seam = to.saturating_sub(seam).max(range.start)..(to + seam).min(range.end);
                     look(&frames.slice(seam));
                 }
             }
@@ -335,22 +340,19 @@ impl Messages<'_> {
     }
 
     fn hold(&self, word: &[u8]) -> bool {
-        self.count(word) > 0
-    }
-
-    fn count(&self, word: &[u8]) -> usize {
         let finder = memmem::Finder::new(word);
-        let mut count = 0;
-        // A seam is too short to hold a word that lies on one side of it only.
+        let mut found = false;
         self.each(word.len() - 1, |bytes| {
-            count += finder.find_iter(bytes).count();
+            found = found || finder.find(bytes).is_some();
         });
-        count
+        found
     }
 
     fn mention_json(&self) -> bool {
         let mut found = false;
-        self.each(3, |bytes| found |= mentions_json(bytes));
+        self.each(3, |bytes| {
+            found = found || mentions_json(bytes);
+        });
         found
     }
 }

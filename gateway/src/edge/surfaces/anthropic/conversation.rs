@@ -30,6 +30,7 @@ struct Body<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "a tool: an object with a `name` and an `input_schema`")]
 struct ToolIn {
     /// Absent or `custom` for a tool of the caller's own.
     r#type: Option<String>,

@@ -5,6 +5,7 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::read::THREAD;
 use crate::chat::{Code, Lack, Refusal};
 
 /// The status of the HTTP answer: the contract's, but for the one that this dialect has of its own.
@@ -51,6 +52,16 @@ struct Error<'a> {
     backends: &'a [Lack],
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details>,
+}
+
+/// By which clients know that they can go on without a thread (anthropic-python 2.13,
+/// `threads._thread_state`).
+#[derive(Serialize)]
+struct Details {
+    error_code: &'static str,
+    unsupported: [&'static str; 1],
 }
 
 /// `{"type":"error","error":{"type","message","code","param"?,"backends"?,"retry_after_seconds"?}}`.
@@ -66,6 +77,10 @@ pub fn error_body(refusal: &Refusal) -> Bytes {
             retry_after_seconds: refusal
                 .retry_after
                 .map(|wait| wait.as_secs() + u64::from(wait.subsec_nanos() > 0)),
+            details: (refusal.field.as_deref() == Some(THREAD)).then_some(Details {
+                error_code: "thread_unsupported_request",
+                unsupported: [THREAD],
+            }),
         },
     });
     Bytes::from(body.expect("strings and numbers are always JSON"))
@@ -97,6 +112,16 @@ mod tests {
                 "backends": [{"backend": "bedrock/default/us-east-1/m", "reason": "not in the EU"}],
                 "retry_after_seconds": 2,
             }})
+        );
+    }
+
+    #[test]
+    fn a_thread_is_refused_so_that_clients_go_on_without_one() {
+        let refusal = Refusal::invalid(THREAD, "not here");
+        let body: Value = serde_json::from_slice(&error_body(&refusal)).expect("JSON");
+        assert_eq!(
+            body["error"]["details"],
+            json!({"error_code": "thread_unsupported_request", "unsupported": ["thread"]})
         );
     }
 

@@ -93,6 +93,10 @@ pub fn count_tokens_read(frames: Frames) -> Result<Request, Refusal> {
     })
 }
 
+/// A conversation that the service is to hold (Anthropic's beta of message threads, which the
+/// official clients' tool runners try first). Its refusal tells them to go on without.
+pub(super) const THREAD: &str = "thread";
+
 struct Reader<'a> {
     frames: &'a Frames,
     needs: Needs,
@@ -193,6 +197,12 @@ impl<'a> Reader<'a> {
                 let choice: Option<Typed> = self.value(member, "an object with a `type`")?;
                 self.needs.forced_tools =
                     choice.is_some_and(|choice| matches!(choice.r#type.as_str(), "any" | "tool"));
+            }
+            THREAD if self.first_byte(member) != Some(b'n') => {
+                return Err(Refusal::invalid(
+                    THREAD,
+                    "`thread`: conversations are not held here between requests; leave it out and send all messages",
+                ));
             }
             "thinking" => {
                 self.thinking = self.value(member, "an object with a `type`")?;

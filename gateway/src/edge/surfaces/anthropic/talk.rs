@@ -1,16 +1,16 @@
 //! An answer told as the dialect's stream: blocks one after the other, each opened, filled and
-//! closed, with a running index. Hosts interleave what they like; what cannot be said yet waits.
-//! An event costs one copy of its text: no value is built for it.
+//! closed. Hosts interleave what they like; what cannot be said yet waits. An event costs one copy
+//! of its text: no value is built for it.
 
 mod arguments;
+mod blocks;
 
 use std::collections::VecDeque;
-use std::fmt::Write as _;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use serde::Serialize;
 
-use self::arguments::Arguments;
+use self::blocks::{Blocks, Prose, event};
 use super::errors::error_body;
 use super::message::Seal;
 use super::wording::{Told, message_id, only_stop, stop_reason};
@@ -25,14 +25,9 @@ pub struct Talk {
     id: RequestId,
     model: String,
     only_stop: Option<String>,
-    seal: Option<Seal>,
     begun: bool,
     ended: bool,
-    open: Option<Open>,
-    /// The event of a piece of the open block, up to the piece itself.
-    lead: String,
-    /// The index of the next block.
-    next: u32,
+    blocks: Blocks,
     /// What came while a call was open whose arguments were not at their end. Empty otherwise.
     waiting: VecDeque<Waiting>,
     /// The calls told or waiting, by the choice's numbers.
@@ -41,17 +36,8 @@ pub struct Talk {
     usage: Usage,
 }
 
-/// A block begun and not ended.
-enum Open {
-    /// With its text so far where it will be sealed.
-    Thinking(Option<String>),
-    Text,
-    Call(u32, Arguments),
-}
-
 enum Waiting {
-    Thinking(String),
-    Text(String),
+    Prose(Prose, String),
     Call {
         number: u32,
         id: String,
@@ -60,24 +46,15 @@ enum Waiting {
     },
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Prose {
-    Thinking,
-    Text,
-}
-
 impl Talk {
     pub fn new(request: &Request, conversation: &Conversation, id: RequestId) -> Talk {
         Talk {
             id,
             model: request.model.clone(),
             only_stop: only_stop(conversation).map(str::to_owned),
-            seal: None,
             begun: false,
             ended: false,
-            open: None,
-            lead: String::new(),
-            next: 0,
+            blocks: Blocks::default(),
             waiting: VecDeque::new(),
             calls: Vec::new(),
             finish: None,
@@ -88,7 +65,7 @@ impl Talk {
     /// Signs each thinking block with what `seal` makes of its text; without it signatures are
     /// empty.
     pub fn with_seal(mut self, seal: Seal) -> Talk {
-        self.seal = Some(seal);
+        self.blocks.seal = Some(seal);
         self
     }
 
@@ -114,28 +91,20 @@ impl Talk {
             /// Often nothing yet; the last event corrects it.
             usage: Told,
         }
-        event(
-            out,
-            "message_start",
-            &Start {
-                r#type: "message_start",
-                message: Message {
-                    id: message_id(self.id),
-                    r#type: "message",
-                    role: "assistant",
-                    model: &self.model,
-                    content: [],
-                    stop_reason: None,
-                    stop_sequence: None,
-                    usage: Told::from(self.usage),
-                },
+        let start = Start {
+            r#type: "message_start",
+            message: Message {
+                id: message_id(self.id),
+                r#type: "message",
+                role: "assistant",
+                model: &self.model,
+                content: [],
+                stop_reason: None,
+                stop_sequence: None,
+                usage: Told::from(self.usage),
             },
-        );
-    }
-
-    /// Whether a call is open whose arguments have not come to their end.
-    fn mid_call(&self) -> bool {
-        matches!(&self.open, Some(Open::Call(_, arguments)) if !arguments.complete())
+        };
+        event(out, "message_start", &start);
     }
 
     fn prose(&mut self, kind: Prose, text: &str, out: &mut BytesMut) {
@@ -143,112 +112,16 @@ impl Talk {
             return;
         }
         self.begin(out);
-        if self.mid_call() {
-            match (kind, self.waiting.back_mut()) {
-                (Prose::Thinking, Some(Waiting::Thinking(before)))
-                | (Prose::Text, Some(Waiting::Text(before))) => before.push_str(text),
-                (Prose::Thinking, _) => self.waiting.push_back(Waiting::Thinking(text.to_owned())),
-                (Prose::Text, _) => self.waiting.push_back(Waiting::Text(text.to_owned())),
-            }
+        if !self.blocks.mid_call() {
+            self.blocks.prose(kind, text, out);
             return;
         }
-        match (kind, &mut self.open) {
-            (Prose::Text, Some(Open::Text)) => {}
-            (Prose::Thinking, Some(Open::Thinking(kept))) => {
-                if let Some(kept) = kept {
-                    kept.push_str(text);
-                }
-            }
-            _ => self.open_prose(kind, text, out),
+        match self.waiting.back_mut() {
+            Some(Waiting::Prose(of, before)) if *of == kind => before.push_str(text),
+            _ => self
+                .waiting
+                .push_back(Waiting::Prose(kind, text.to_owned())),
         }
-        self.piece(text, out);
-    }
-
-    fn open_prose(&mut self, kind: Prose, text: &str, out: &mut BytesMut) {
-        self.end_block(out);
-        let (block, delta) = match kind {
-            Prose::Thinking => (
-                "{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":\"\"}",
-                "\"thinking_delta\",\"thinking\"",
-            ),
-            Prose::Text => (
-                "{\"type\":\"text\",\"text\":\"\"}",
-                "\"text_delta\",\"text\"",
-            ),
-        };
-        self.start_block(delta, out);
-        out.extend_from_slice(block.as_bytes());
-        out.extend_from_slice(b"}\n\n");
-        self.open = Some(match kind {
-            Prose::Thinking => Open::Thinking(self.seal.is_some().then(|| text.to_owned())),
-            Prose::Text => Open::Text,
-        });
-    }
-
-    fn open_call(&mut self, number: u32, id: &str, name: &str, out: &mut BytesMut) {
-        self.end_block(out);
-        self.start_block("\"input_json_delta\",\"partial_json\"", out);
-        out.extend_from_slice(b"{\"type\":\"tool_use\",\"id\":");
-        json(out, id);
-        out.extend_from_slice(b",\"name\":");
-        json(out, name);
-        out.extend_from_slice(b",\"input\":{}}}\n\n");
-        self.open = Some(Open::Call(number, Arguments::default()));
-    }
-
-    /// Writes the start of a block up to its content, and sets the lead of its pieces.
-    fn start_block(&mut self, delta: &str, out: &mut BytesMut) {
-        let index = self.next;
-        self.next += 1;
-        self.lead.clear();
-        // Writing to a string cannot fail.
-        let _ = write!(
-            self.lead,
-            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":{index},\
-             \"delta\":{{\"type\":{delta}:"
-        );
-        let _ = write!(
-            out,
-            "event: content_block_start\ndata: {{\"type\":\"content_block_start\",\"index\":{index},\
-             \"content_block\":"
-        );
-    }
-
-    fn piece(&self, text: &str, out: &mut BytesMut) {
-        out.reserve(self.lead.len() + text.len() + 8);
-        out.extend_from_slice(self.lead.as_bytes());
-        json(out, text);
-        out.extend_from_slice(b"}}\n\n");
-    }
-
-    fn end_block(&mut self, out: &mut BytesMut) {
-        let Some(open) = self.open.take() else { return };
-        let index = self.next.saturating_sub(1);
-        match open {
-            Open::Thinking(kept) => {
-                let signature = match (&self.seal, kept) {
-                    (Some(seal), Some(text)) => seal(&text),
-                    _ => String::new(),
-                };
-                let _ = write!(
-                    out,
-                    "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\
-                     \"index\":{index},\"delta\":{{\"type\":\"signature_delta\",\"signature\":"
-                );
-                json(out, &signature);
-                out.extend_from_slice(b"}}\n\n");
-            }
-            Open::Text => {}
-            Open::Call(_, arguments) => {
-                if let Some(rest) = arguments.end() {
-                    self.piece(rest.get(), out);
-                }
-            }
-        }
-        let _ = write!(
-            out,
-            "event: content_block_stop\ndata: {{\"type\":\"content_block_stop\",\"index\":{index}}}\n\n"
-        );
     }
 
     fn call(&mut self, number: u32, id: &str, name: &str, out: &mut BytesMut) {
@@ -258,7 +131,7 @@ impl Talk {
         }
         self.begin(out);
         self.calls.push(number);
-        if self.mid_call() {
+        if self.blocks.mid_call() {
             self.waiting.push_back(Waiting::Call {
                 number,
                 id: id.to_owned(),
@@ -266,65 +139,47 @@ impl Talk {
                 arguments: String::new(),
             });
         } else {
-            self.open_call(number, id, name, out);
+            self.blocks.start_call(number, id, name, out);
         }
     }
 
     fn arguments(&mut self, number: u32, piece: &str, out: &mut BytesMut) {
-        if matches!(&self.open, Some(Open::Call(open, _)) if *open == number) {
-            self.fill(piece, out);
-            self.catch_up(out);
+        if self.blocks.in_call(number) {
+            self.blocks.fill_call(piece, out);
+            while !self.blocks.mid_call()
+                && let Some(waiting) = self.waiting.pop_front()
+            {
+                self.tell(waiting, out);
+            }
             return;
         }
-        let waiting = self.waiting.iter_mut().find_map(|waiting| match waiting {
-            Waiting::Call {
+        for waiting in &mut self.waiting {
+            if let Waiting::Call {
                 number: waits,
                 arguments,
                 ..
-            } if *waits == number => Some(arguments),
-            _ => None,
-        });
-        if let Some(arguments) = waiting {
-            arguments.push_str(piece);
-        }
-    }
-
-    /// Adds to the open call what can be told of its arguments.
-    fn fill(&mut self, piece: &str, out: &mut BytesMut) {
-        if let Some(Open::Call(_, arguments)) = &mut self.open {
-            let tellable = arguments.take(piece);
-            if !tellable.is_empty() {
-                self.piece(tellable, out);
+            } = waiting
+                && *waits == number
+            {
+                arguments.push_str(piece);
+                return;
             }
         }
     }
 
-    /// Tells what waited, as far as the open call lets it.
-    fn catch_up(&mut self, out: &mut BytesMut) {
-        while !self.mid_call()
-            && let Some(waiting) = self.waiting.pop_front()
-        {
-            self.tell(waiting, out);
-        }
-    }
-
     fn tell(&mut self, waiting: Waiting, out: &mut BytesMut) {
-        let (kind, text) = match waiting {
-            Waiting::Thinking(text) => (Prose::Thinking, text),
-            Waiting::Text(text) => (Prose::Text, text),
+        match waiting {
+            Waiting::Prose(kind, text) => self.blocks.prose(kind, &text, out),
             Waiting::Call {
                 number,
                 id,
                 name,
                 arguments,
             } => {
-                self.open_call(number, &id, &name, out);
-                self.fill(&arguments, out);
-                return;
+                self.blocks.start_call(number, &id, &name, out);
+                self.blocks.fill_call(&arguments, out);
             }
-        };
-        self.open_prose(kind, &text, out);
-        self.piece(&text, out);
+        }
     }
 
     /// The host says no more: all that waits is told, and the last block ends.
@@ -332,7 +187,7 @@ impl Talk {
         while let Some(waiting) = self.waiting.pop_front() {
             self.tell(waiting, out);
         }
-        self.end_block(out);
+        self.blocks.end(out);
     }
 }
 
@@ -395,21 +250,16 @@ impl Speaker for Talk {
             stop_sequence: Option<&'a str>,
         }
         let stop_reason = stop_reason(self.finish, !self.calls.is_empty());
-        event(
-            out,
-            "message_delta",
-            &Delta {
-                r#type: "message_delta",
-                delta: Stop {
-                    stop_reason,
-                    stop_sequence: self
-                        .only_stop
-                        .as_deref()
-                        .filter(|_| stop_reason == "stop_sequence"),
-                },
-                usage: Told::from(self.usage),
+        let known = self.only_stop.as_deref();
+        let delta = Delta {
+            r#type: "message_delta",
+            delta: Stop {
+                stop_reason,
+                stop_sequence: known.filter(|_| stop_reason == "stop_sequence"),
             },
-        );
+            usage: Told::from(self.usage),
+        };
+        event(out, "message_delta", &delta);
         out.extend_from_slice(b"event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     }
 
@@ -422,15 +272,4 @@ impl Speaker for Talk {
         out.extend_from_slice(&error_body(refusal));
         out.extend_from_slice(b"\n\n");
     }
-}
-
-/// Each event has its `event:` line: the official clients skip those without.
-fn event(out: &mut BytesMut, name: &str, data: &impl Serialize) {
-    let _ = write!(out, "event: {name}\ndata: ");
-    json(out, data);
-    out.extend_from_slice(b"\n\n");
-}
-
-fn json(out: &mut BytesMut, value: &(impl Serialize + ?Sized)) {
-    serde_json::to_writer(out.writer(), value).expect("memory takes what strings and numbers are");
 }

@@ -74,3 +74,39 @@ impl<'a> Body<'a> {
 pub(super) fn joined(frames: &Frames) -> Cow<'_, [u8]> {
     frames.slice(0..frames.len())
 }
+
+/// The same JSON on one line, as a stream of events needs it: values stay as they are written.
+pub(super) fn compact(json: &str) -> String {
+    let mut line = String::with_capacity(json.len());
+    let (mut inside, mut escaped) = (false, false);
+    for letter in json.chars() {
+        if inside {
+            inside = escaped || letter != '"';
+            escaped = !escaped && letter == '\\';
+        } else if letter.is_ascii_whitespace() {
+            continue;
+        } else {
+            inside = letter == '"';
+        }
+        line.push(letter);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_line_holds_the_same_value(key in any::<String>(), text in any::<String>(), number in any::<i64>()) {
+            let value = json!({ key: [text, { "n": number }], "\"\\": " \n" });
+            let line = compact(&format!("{value:#}"));
+            prop_assert!(!line.contains('\n'));
+            prop_assert_eq!(serde_json::from_str::<Value>(&line).expect("JSON"), value);
+        }
+    }
+}

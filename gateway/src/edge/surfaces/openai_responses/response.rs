@@ -114,14 +114,14 @@ struct Repeated<'a> {
     background: bool,
     instructions: Option<&'a str>,
     max_output_tokens: Option<u64>,
-    max_tool_calls: Option<&'a RawValue>,
+    max_tool_calls: Option<Value>,
     metadata: Value,
     model: &'a str,
     parallel_tool_calls: bool,
     previous_response_id: Option<&'a str>,
-    prompt_cache_key: Option<&'a RawValue>,
+    prompt_cache_key: Option<Value>,
     reasoning: Reasoning,
-    safety_identifier: Option<&'a RawValue>,
+    safety_identifier: Option<Value>,
     service_tier: &'static str,
     store: bool,
     temperature: Option<&'a Number>,
@@ -132,7 +132,7 @@ struct Repeated<'a> {
     top_p: Option<&'a Number>,
     /// Nothing is ever cut off a request here, whatever it allows.
     truncation: &'static str,
-    user: Option<&'a RawValue>,
+    user: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -158,17 +158,17 @@ impl Frame {
             background: false,
             instructions: body.instructions.as_deref(),
             max_output_tokens: request.max_output.map(|most| most.get()),
-            max_tool_calls: body.max_tool_calls,
+            max_tool_calls: parsed(body.max_tool_calls),
             metadata: metadata.into(),
             model: &request.model,
             parallel_tool_calls: body.parallel_tool_calls.unwrap_or(true),
             previous_response_id: request.follows.as_deref(),
-            prompt_cache_key: body.prompt_cache_key,
+            prompt_cache_key: parsed(body.prompt_cache_key),
             reasoning: Reasoning {
                 effort: reasoning.get("effort").cloned().unwrap_or_default(),
                 summary: reasoning.get("summary").cloned().unwrap_or_default(),
             },
-            safety_identifier: body.safety_identifier,
+            safety_identifier: parsed(body.safety_identifier),
             service_tier: "default",
             store: request.keep,
             temperature: body.temperature.as_ref(),
@@ -180,7 +180,7 @@ impl Frame {
             top_logprobs: body.top_logprobs.unwrap_or(0),
             top_p: body.top_p.as_ref(),
             truncation: "disabled",
-            user: body.user,
+            user: parsed(body.user),
         };
         let repeated = serde_json::to_string(&repeated).unwrap_or_else(|_| "{}".into());
         // What the caller wrote over several lines goes on one: a line of an event ends at its break.

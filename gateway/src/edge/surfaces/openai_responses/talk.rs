@@ -41,11 +41,22 @@ pub struct Talk {
     open: Option<usize>,
     /// Where the calls stand among the items, by their index.
     calls: Vec<(u32, usize)>,
+    /// Calls that began while another was being told, in order: clients take a piece of another
+    /// call for the beginning of a new one.
+    later: Vec<Later>,
     /// Log probabilities of text that has not begun.
     waiting: Vec<Logprob>,
     finish: Option<Finish>,
     usage: Option<Usage>,
     outcome: Outcome,
+}
+
+/// A call that waits for its turn.
+struct Later {
+    number: u32,
+    id: String,
+    name: String,
+    arguments: String,
 }
 
 /// A plain answer: the response object.
@@ -78,6 +89,7 @@ impl Talk {
             items: Vec::new(),
             open: None,
             calls: Vec::new(),
+            later: Vec::new(),
             waiting: Vec::new(),
             finish: None,
             usage: None,
@@ -224,9 +236,26 @@ impl Talk {
     }
 
     fn call(&mut self, number: u32, id: &str, name: &str, out: &mut BytesMut) {
-        if self.calls.len() == MOST_CALLS || self.called(number).is_some() {
+        let known = self.later.iter().any(|later| later.number == number);
+        if self.calls.len() + self.later.len() >= MOST_CALLS
+            || known
+            || self.called(number).is_some()
+        {
             return;
         }
+        if self.calls.is_empty() {
+            self.begin_call(number, id, name, out);
+        } else {
+            self.later.push(Later {
+                number,
+                id: id.to_owned(),
+                name: name.to_owned(),
+                arguments: String::new(),
+            });
+        }
+    }
+
+    fn begin_call(&mut self, number: u32, id: &str, name: &str, out: &mut BytesMut) {
         self.end_open(Status::Completed, out);
         let given = self.tools.called(name);
         let kind = given.map_or(Kind::Function, |given| given.kind);
@@ -256,6 +285,9 @@ impl Talk {
 
     fn arguments(&mut self, number: u32, piece: &str, out: &mut BytesMut) {
         let Some(index) = self.called(number) else {
+            if let Some(later) = self.later.iter_mut().find(|later| later.number == number) {
+                later.arguments.push_str(piece);
+            }
             return;
         };
         let What::Call {
@@ -341,6 +373,15 @@ impl Talk {
             Status::Completed
         };
         self.end_open(status, out);
+        self.end_calls(cut, out);
+        for later in std::mem::take(&mut self.later) {
+            self.begin_call(later.number, &later.id, &later.name, out);
+            self.arguments(later.number, &later.arguments, out);
+            self.end_calls(cut, out);
+        }
+    }
+
+    fn end_calls(&mut self, cut: bool, out: &mut BytesMut) {
         for (_, index) in std::mem::take(&mut self.calls) {
             let complete = !cut || self.items[index].is_valid_call();
             let status = if complete {
@@ -429,6 +470,7 @@ impl Talk {
     fn abandon(&mut self) {
         self.open = None;
         self.calls.clear();
+        self.later.clear();
         for spoken in &mut self.items {
             if spoken.status == Status::InProgress {
                 spoken.status = Status::Incomplete;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::body::compact;
 use super::custom::{self, InputFormat};
 use crate::chat::{Refusal, Tool, ToolChoice};
 
@@ -41,7 +42,7 @@ pub(super) struct Toolset {
     pub given: Vec<Given>,
     /// Kinds of tools that the model cannot have, each once, in order.
     pub left_out: Vec<String>,
-    /// The offered tools without those left out, as the caller wrote them: a JSON array.
+    /// The offered tools without those left out, as the caller wrote them: a JSON array in a line.
     pub offered: Option<String>,
     by_name: HashMap<String, usize>,
 }
@@ -76,7 +77,12 @@ impl Toolset {
         for (index, raw) in all.iter().enumerate() {
             let field = format!("tools[{index}]");
             let offered = offered(raw, &field)?;
-            let kind = offered.r#type.clone().unwrap_or_default();
+            let Some(kind) = offered.r#type.clone() else {
+                return Err(Refusal::invalid(
+                    &format!("{field}.type"),
+                    format!("`{field}.type` is missing; say function"),
+                ));
+            };
             if is_hosted(&kind) {
                 if !set.left_out.contains(&kind) {
                     set.left_out.push(kind);
@@ -102,7 +108,7 @@ impl Toolset {
                 set.give(offered, Some(&namespace), &field)?;
             }
         }
-        set.offered = Some(format!("[{}]", kept.join(",")));
+        set.offered = Some(compact(&format!("[{}]", kept.join(","))));
         Ok(set)
     }
 

@@ -30,7 +30,7 @@ fn both_ways_to_bedrock_are_offered_by_the_examples() {
         let url = endpoint.base_url.as_ref().expect("an address");
         assert_eq!(
             url.as_str(),
-            format!("https://bedrock-runtime.{}.amazonaws.com/", endpoint.region)
+            format!("https://bedrock-runtime.{}.amazonaws.com", endpoint.region)
         );
     }
 }

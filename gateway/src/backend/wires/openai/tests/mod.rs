@@ -2,6 +2,7 @@
 
 mod golden;
 mod hearing;
+mod plain;
 mod property;
 
 use std::path::Path;

@@ -16,6 +16,7 @@ use crate::chat::{Call, Image, Part, Refusal, Said, Turn};
 const ATTRIBUTION: &str = "x-anthropic-billing-header:";
 
 #[derive(Deserialize)]
+#[serde(expecting = "a message: an object with a `role` and `content`")]
 pub(super) struct Message<'a> {
     role: Role,
     #[serde(borrow)]
@@ -65,12 +66,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
 
 /// Any block: which fields count follows from its type.
 #[derive(Deserialize)]
+#[serde(expecting = "a block: an object with a `type`")]
 pub(super) struct Block<'a> {
     r#type: String,
     text: Option<String>,
     thinking: Option<String>,
+    /// A picture's or a document's; a search result has a mere string here.
     #[serde(borrow)]
-    source: Option<Source<'a>>,
+    source: Option<&'a RawValue>,
     title: Option<String>,
     context: Option<String>,
     id: Option<String>,
@@ -78,19 +81,16 @@ pub(super) struct Block<'a> {
     #[serde(borrow)]
     input: Option<&'a RawValue>,
     tool_use_id: Option<String>,
+    /// A tool's result; server tools put other things here.
     #[serde(borrow)]
-    /// Read once the type is known: server tools put other things there.
     content: Option<&'a RawValue>,
     is_error: Option<bool>,
 }
 
-/// What a picture or a document is taken from; a bare string where a search result has it.
+/// What a picture or a document is taken from.
 #[derive(Deserialize)]
-#[serde(transparent)]
-struct Source<'a>(#[serde(borrow)] &'a RawValue);
-
-#[derive(Deserialize)]
-struct SourceFields<'a> {
+#[serde(expecting = "a source: an object with a `type`")]
+struct Source<'a> {
     r#type: String,
     media_type: Option<String>,
     data: Option<String>,
@@ -105,7 +105,12 @@ pub(super) fn read(messages: Vec<Message<'_>>, turns: &mut Vec<Turn>) -> Result<
     for (index, message) in messages.into_iter().enumerate() {
         let at = format!("messages.{index}.content");
         match message.role {
-            Role::System => turns.push(Turn::System(system(message.content, &at)?)),
+            Role::System => {
+                let parts = system(message.content, &at)?;
+                if !parts.is_empty() {
+                    turns.push(Turn::System(parts));
+                }
+            }
             Role::User => user(message.content, &at, turns)?,
             Role::Assistant => {
                 let mut said = assistant(message.content, &at)?;
@@ -162,7 +167,7 @@ fn user(content: Content<'_>, at: &str, turns: &mut Vec<Turn>) -> Result<(), Ref
     for (index, block) in blocks.into_iter().enumerate() {
         let at = format!("{at}.{index}");
         if block.r#type == "tool_result" {
-            add_result(result(block, &at)?, turns);
+            add_result(result(block, &at, turns)?, turns);
         } else {
             part(block, &at, &mut parts)?;
         }
@@ -173,13 +178,23 @@ fn user(content: Content<'_>, at: &str, turns: &mut Vec<Turn>) -> Result<(), Ref
     Ok(())
 }
 
-fn result(block: Block<'_>, at: &str) -> Result<Turn, Refusal> {
+fn result(block: Block<'_>, at: &str, turns: &[Turn]) -> Result<Turn, Refusal> {
     let Some(call) = block.tool_use_id else {
         return Err(refused(at, "`tool_use_id` is missing"));
     };
     let mut parts = Vec::new();
     if let Some(content) = block.content.filter(|content| content.get() != "null") {
         add_content(reread(content, at)?, at, &mut parts)?;
+    }
+    // The last turns are the likeliest by far.
+    let was_called = turns.iter().rev().any(|turn| {
+        matches!(turn, Turn::Assistant(said) if said.calls.iter().any(|made| made.id == call))
+    });
+    if !was_called {
+        return Err(refused(
+            at,
+            &format!("`tool_use_id` {call} answers no earlier `tool_use` block"),
+        ));
     }
     Ok(Turn::Result {
         call,
@@ -217,14 +232,14 @@ fn part(block: Block<'_>, at: &str, parts: &mut Vec<Part>) -> Result<(), Refusal
     Ok(())
 }
 
-fn source<'a>(source: Option<Source<'a>>, at: &str) -> Result<SourceFields<'a>, Refusal> {
+fn source<'a>(source: Option<&'a RawValue>, at: &str) -> Result<Source<'a>, Refusal> {
     let Some(source) = source else {
         return Err(refused(at, "`source` is missing"));
     };
-    reread(source.0, &format!("{at}.source"))
+    reread(source, &format!("{at}.source"))
 }
 
-fn image(source: SourceFields<'_>, at: &str) -> Result<Image, Refusal> {
+fn image(source: Source<'_>, at: &str) -> Result<Image, Refusal> {
     match (
         source.r#type.as_str(),
         source.url,
@@ -254,7 +269,7 @@ fn image(source: SourceFields<'_>, at: &str) -> Result<Image, Refusal> {
 
 /// A document's title and context stand before its text, as its reader would have them.
 fn document(
-    source: SourceFields<'_>,
+    source: Source<'_>,
     heads: [Option<String>; 2],
     at: &str,
     parts: &mut Vec<Part>,
@@ -268,7 +283,17 @@ fn document(
         }
         ("content", _, Some(content)) => {
             parts.extend(heads.map(Part::Text));
-            add_content(content, &format!("{at}.source"), parts)?;
+            let at = format!("{at}.source");
+            if let Content::Blocks(blocks) = &content
+                && let Some(within) = blocks.iter().position(|block| block.r#type == "document")
+            {
+                let at = format!("{at}.content.{within}");
+                return Err(refused(
+                    &at,
+                    "a document holds texts and pictures, no documents",
+                ));
+            }
+            add_content(content, &at, parts)?;
         }
         (other, ..) => {
             return Err(refused(

@@ -321,6 +321,7 @@ fn what_cannot_be_told_to_a_model_is_refused_by_its_place() {
         assert_eq!(refusal.field.as_deref(), Some(field), "{item}: {refusal}");
     }
     for (field, tool) in [
+        ("tools[0].type", json!({"name": "f"})),
         (
             "tools[0].name",
             json!({"type": "function", "function": {"name": "f"}}),
