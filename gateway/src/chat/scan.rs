@@ -311,8 +311,16 @@ impl<'a> Cursor<'a> {
         self.expect(b':')
     }
 
+    /// Whether the text that has just been read is this one.
     fn is(&self, range: Range<usize>, word: &[u8]) -> bool {
-        &*self.frames.slice(range) == word
+        debug_assert_eq!(range.end, self.before);
+        // Nearly always within the frame at hand: finding it among all of them takes longer.
+        let read = self.frames.parts().get(self.part);
+        let read = read.and_then(|part| part.get(..part.len() - self.rest.len()));
+        match read {
+            Some(read) if read.len() >= range.len() => read.ends_with(word),
+            _ => &*self.frames.slice(range) == word,
+        }
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), Malformed> {

@@ -24,9 +24,9 @@ pub(super) struct SystemBlock<'a> {
 pub(super) struct Message<'a> {
     role: Role,
     content: Vec<Block<'a>>,
-    /// Results at its head: later ones go behind them.
+    /// What is to stand at its head; empty once all turns are read.
     #[serde(skip)]
-    results: usize,
+    results: Vec<Block<'a>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -126,7 +126,7 @@ pub(super) fn turns<'a>(
         Some(first) if first.role == Role::Assistant => {
             cannot("a conversation that begins with the assistant's turn")
         }
-        Some(_) => Ok((system, talk.messages)),
+        Some(_) => Ok((system, talk.complete())),
     }
 }
 
@@ -145,7 +145,7 @@ impl<'a> Talk<'a> {
             self.messages.push(Message {
                 role,
                 content: Vec::new(),
-                results: 0,
+                results: Vec::new(),
             });
         }
         if let Some(last) = self.messages.last_mut() {
@@ -211,14 +211,24 @@ impl<'a> Talk<'a> {
             status: if failed { "error" } else { "success" },
         };
         if called + 1 == self.messages.len() {
-            self.push(Role::User, block);
-            self.messages[called + 1].results = 1;
-        } else {
-            let message = &mut self.messages[called + 1];
-            message.content.insert(message.results, block);
-            message.results += 1;
+            self.messages.push(Message {
+                role: Role::User,
+                content: Vec::new(),
+                results: Vec::new(),
+            });
         }
+        self.messages[called + 1].results.push(block);
         Ok(())
+    }
+
+    /// The messages, each with its results at its head.
+    fn complete(mut self) -> Vec<Message<'a>> {
+        for message in &mut self.messages {
+            let rest =
+                std::mem::replace(&mut message.content, std::mem::take(&mut message.results));
+            message.content.extend(rest);
+        }
+        self.messages
     }
 }
 

@@ -279,6 +279,33 @@ mod tests {
         assert!(read(broken).is_err());
     }
 
+    /// Putting each result in its place by moving what follows would cost the square of their number.
+    #[test]
+    fn very_many_results_behind_one_turn_are_read_in_their_order() {
+        const MANY: usize = 40_000;
+        let calls: Vec<Value> = (0..MANY)
+            .map(|at| json!({"type": "tool_use", "id": format!("t{at}"), "name": "f", "input": {}}))
+            .collect();
+        let mut messages = vec![
+            json!({"role": "user", "content": "x"}),
+            json!({"role": "assistant", "content": calls}),
+        ];
+        messages.extend((0..MANY).map(|at| {
+            json!({"role": "user", "content": [{"type": "text", "text": "and"},
+                {"type": "tool_result", "tool_use_id": format!("t{at}"), "content": "1"}]})
+        }));
+        let body = json!({"model": "m", "max_tokens": 9, "messages": messages});
+        let request = super::super::read(Frames::from(Bytes::from(body.to_string())));
+        let turns = conversation(&request.expect("a request"))
+            .expect("a conversation")
+            .turns;
+        assert_eq!(turns.len(), 2 + 2 * MANY);
+        for (at, turn) in turns[2..2 + MANY].iter().enumerate() {
+            assert!(matches!(turn, Turn::Result { call, .. } if *call == format!("t{at}")));
+        }
+        assert_eq!(turns.last(), Some(&Turn::user("and")));
+    }
+
     #[test]
     fn what_no_host_could_be_asked_is_refused_by_its_place() {
         for (fields, field) in [

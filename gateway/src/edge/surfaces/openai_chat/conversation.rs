@@ -9,6 +9,7 @@ pub(in crate::edge::surfaces) mod messages;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -58,7 +59,7 @@ struct Reader {
     /// `top_logprobs`.
     alternatives: Option<u8>,
     /// The only tools that may be called, where `tool_choice` names some.
-    allowed: Option<Vec<String>>,
+    allowed: Option<HashSet<String>>,
     /// vLLM's `continue_final_message`.
     goes_on: bool,
 }

@@ -2,7 +2,7 @@
 //! functions of one text, the functions of a namespace get names of their own, and what only
 //! OpenAI could run is left out. Read anew from the request wherever names must be told apart.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -73,6 +73,7 @@ impl Toolset {
         let all: Vec<&RawValue> = serde_json::from_str(raw.get())
             .map_err(|_| super::wrong("tools", "an array of tools"))?;
         let mut kept = Vec::with_capacity(all.len());
+        let mut left_out = HashSet::new();
         let mut inner: Vec<(String, Option<String>, Vec<&RawValue>)> = Vec::new();
         for (index, raw) in all.iter().enumerate() {
             let field = format!("tools[{index}]");
@@ -84,7 +85,7 @@ impl Toolset {
                 ));
             };
             if is_hosted(&kind) {
-                if !set.left_out.contains(&kind) {
+                if left_out.insert(kind.clone()) {
                     set.left_out.push(kind);
                 }
                 continue;

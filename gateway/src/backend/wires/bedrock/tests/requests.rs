@@ -369,3 +369,21 @@ fn a_stream_is_asked_for_by_its_path_and_its_type() {
         "application/vnd.amazon.eventstream"
     );
 }
+
+/// Putting each result before the text that came first would cost the square of their number.
+#[test]
+fn very_many_results_go_before_the_text_of_their_turn() {
+    const MANY: usize = 40_000;
+    let ids: Vec<String> = (0..MANY).map(|at| format!("t{at}")).collect();
+    let made: Vec<Call> = ids.iter().map(|id| call(id, "f", "{}")).collect();
+    let mut turns = vec![Turn::user("x"), calls(&made)];
+    turns.extend((0..MANY).map(|_| Turn::user("and")));
+    turns.extend(ids.iter().map(|id| result(id, "1")));
+    let sent = sent(&of(turns)).expect("a body");
+    let content = sent["messages"][2]["content"].as_array().expect("blocks");
+    assert_eq!(content.len(), 2 * MANY);
+    for (block, id) in content.iter().zip(&ids) {
+        assert_eq!(block["toolResult"]["toolUseId"], **id);
+    }
+    assert_eq!(content[MANY]["text"], "and");
+}

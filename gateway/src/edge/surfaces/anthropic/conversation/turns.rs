@@ -1,6 +1,7 @@
 //! Messages into turns. One message of this dialect may hold what others say in several: each
 //! tool's result becomes a turn of its own, before the text beside it.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::Deserialize;
@@ -101,6 +102,11 @@ struct Source<'a> {
 
 /// Reads messages into turns.
 pub(super) fn read(messages: Vec<Message<'_>>, turns: &mut Vec<Turn>) -> Result<(), Refusal> {
+    let mut told = Told {
+        turns,
+        since: Vec::new(),
+        called: HashSet::new(),
+    };
     let last = messages.len().saturating_sub(1);
     for (index, message) in messages.into_iter().enumerate() {
         let at = format!("messages.{index}.content");
@@ -108,18 +114,19 @@ pub(super) fn read(messages: Vec<Message<'_>>, turns: &mut Vec<Turn>) -> Result<
             Role::System => {
                 let parts = system(message.content, &at)?;
                 if !parts.is_empty() {
-                    turns.push(Turn::System(parts));
+                    told.since.push(Turn::System(parts));
                 }
             }
-            Role::User => user(message.content, &at, turns)?,
+            Role::User => user(message.content, &at, &mut told)?,
             Role::Assistant => {
                 let mut said = assistant(message.content, &at)?;
                 // An answer that the caller began is to go on from there.
                 said.unfinished = index == last && said.calls.is_empty();
-                add_said(said, turns);
+                told.add_said(said);
             }
         }
     }
+    told.turns.append(&mut told.since);
     Ok(())
 }
 
@@ -155,10 +162,10 @@ fn without_attribution(text: String) -> String {
         .map_or_else(String::new, |(_, rest)| rest.to_owned())
 }
 
-fn user(content: Content<'_>, at: &str, turns: &mut Vec<Turn>) -> Result<(), Refusal> {
+fn user(content: Content<'_>, at: &str, told: &mut Told<'_>) -> Result<(), Refusal> {
     let blocks = match content {
         Content::Text(text) => {
-            turns.push(Turn::user(text));
+            told.since.push(Turn::user(text));
             return Ok(());
         }
         Content::Blocks(blocks) => blocks,
@@ -167,18 +174,19 @@ fn user(content: Content<'_>, at: &str, turns: &mut Vec<Turn>) -> Result<(), Ref
     for (index, block) in blocks.into_iter().enumerate() {
         let at = format!("{at}.{index}");
         if block.r#type == "tool_result" {
-            add_result(result(block, &at, turns)?, turns);
+            let result = result(block, &at, told)?;
+            told.turns.push(result);
         } else {
             part(block, &at, &mut parts)?;
         }
     }
     if !parts.is_empty() {
-        turns.push(Turn::User(parts));
+        told.since.push(Turn::User(parts));
     }
     Ok(())
 }
 
-fn result(block: Block<'_>, at: &str, turns: &[Turn]) -> Result<Turn, Refusal> {
+fn result(block: Block<'_>, at: &str, told: &Told<'_>) -> Result<Turn, Refusal> {
     let Some(call) = block.tool_use_id else {
         return Err(refused(at, "`tool_use_id` is missing"));
     };
@@ -186,11 +194,7 @@ fn result(block: Block<'_>, at: &str, turns: &[Turn]) -> Result<Turn, Refusal> {
     if let Some(content) = block.content.filter(|content| content.get() != "null") {
         add_content(reread(content, at)?, at, &mut parts)?;
     }
-    // The last turns are the likeliest by far.
-    let was_called = turns.iter().rev().any(|turn| {
-        matches!(turn, Turn::Assistant(said) if said.calls.iter().any(|made| made.id == call))
-    });
-    if !was_called {
+    if !told.called.contains(&call) {
         return Err(refused(
             at,
             &format!("`tool_use_id` {call} answers no earlier `tool_use` block"),
@@ -351,35 +355,42 @@ fn assistant(content: Content<'_>, at: &str) -> Result<Said, Refusal> {
     Ok(said)
 }
 
-/// Turns of the same side in a row are one turn in this dialect; where calls stood in two of them,
-/// hosts of others would miss the results of the first.
-fn add_said(said: Said, turns: &mut Vec<Turn>) {
-    let Some(Turn::Assistant(before)) = turns.last_mut() else {
-        turns.push(Turn::Assistant(said));
-        return;
-    };
-    if !before.text.is_empty() && !said.text.is_empty() {
-        before.text.push_str("\n\n");
-    }
-    before.text.push_str(&said.text);
-    if let Some(reasoning) = said.reasoning {
-        let kept = before.reasoning.get_or_insert_default();
-        if !kept.is_empty() {
-            kept.push_str("\n\n");
-        }
-        kept.push_str(&reasoning);
-    }
-    before.calls.extend(said.calls);
-    before.unfinished = said.unfinished && before.calls.is_empty();
+/// The turns so far. A result stands right after the calls and their other results, whatever the
+/// caller or a system message put between: hosts of other dialects insist.
+struct Told<'a> {
+    /// Up to the last that the assistant said or a tool brought.
+    turns: &'a mut Vec<Turn>,
+    /// What users and instructions have said since.
+    since: Vec<Turn>,
+    /// Ids of all calls.
+    called: HashSet<String>,
 }
 
-/// A result stands right after the calls and their other results, whatever the caller or a system
-/// message put between: hosts of other dialects insist.
-fn add_result(result: Turn, turns: &mut Vec<Turn>) {
-    let after = turns
-        .iter()
-        .rposition(|turn| matches!(turn, Turn::Assistant(_) | Turn::Result { .. }));
-    turns.insert(after.map_or(turns.len(), |at| at + 1), result);
+impl Told<'_> {
+    /// Turns of the same side in a row are one turn in this dialect; where calls stood in two of
+    /// them, hosts of others would miss the results of the first.
+    fn add_said(&mut self, said: Said) {
+        let ids = said.calls.iter().map(|call| call.id.clone());
+        self.called.extend(ids);
+        self.turns.append(&mut self.since);
+        let Some(Turn::Assistant(before)) = self.turns.last_mut() else {
+            self.turns.push(Turn::Assistant(said));
+            return;
+        };
+        if !before.text.is_empty() && !said.text.is_empty() {
+            before.text.push_str("\n\n");
+        }
+        before.text.push_str(&said.text);
+        if let Some(reasoning) = said.reasoning {
+            let kept = before.reasoning.get_or_insert_default();
+            if !kept.is_empty() {
+                kept.push_str("\n\n");
+            }
+            kept.push_str(&reasoning);
+        }
+        before.calls.extend(said.calls);
+        before.unfinished = said.unfinished && before.calls.is_empty();
+    }
 }
 
 fn reread<'a, T: Deserialize<'a>>(value: &'a RawValue, at: &str) -> Result<T, Refusal> {

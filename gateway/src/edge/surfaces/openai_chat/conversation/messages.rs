@@ -2,7 +2,7 @@
 //! ones that depend on nothing but the call's place, so that the next request of the same
 //! conversation gets the same ones and a host's cache still fits; results follow their calls.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -296,20 +296,44 @@ pub(in crate::edge::surfaces) fn image(mut url: String, path: &str) -> Result<Im
     })
 }
 
-/// The calls so far, and which of them have been answered.
+/// The calls so far, and which of them have been answered. A request may hold very many: none of
+/// this walks over all of them.
 #[derive(Default)]
 struct Calls {
     used: HashSet<String>,
     made: Vec<Made>,
     /// Where the calls of the latest turn begin in `made`.
     latest: usize,
+    open: Open,
+    /// Those to which the caller gave no id.
+    open_nameless: Open,
+    /// By the caller's ids.
+    open_by_id: HashMap<String, Open>,
+    open_by_name: HashMap<String, Open>,
+    /// The last call of each id of the caller's.
+    last_by_id: HashMap<String, usize>,
 }
 
 struct Made {
     theirs: Option<String>,
     ours: String,
     name: String,
-    answered: bool,
+}
+
+/// Calls that have no answer, by their places in `made`.
+#[derive(Default)]
+struct Open(BTreeSet<usize>);
+
+impl Open {
+    /// The first of those from here on.
+    fn first(&self, from: usize) -> Option<usize> {
+        self.0.range(from..).next().copied()
+    }
+
+    /// The last of those before.
+    fn last(&self, before: usize) -> Option<usize> {
+        self.0.range(..before).next_back().copied()
+    }
 }
 
 impl Calls {
@@ -331,11 +355,28 @@ impl Calls {
             again += 1;
         }
         self.used.insert(ours.clone());
+        let place = self.made.len();
+        self.open.0.insert(place);
+        let name = name.to_owned();
+        let named = self.open_by_name.entry(name.clone()).or_default();
+        named.0.insert(place);
+        match &theirs {
+            None => {
+                self.open_nameless.0.insert(place);
+            }
+            Some(id) => {
+                self.open_by_id
+                    .entry(id.clone())
+                    .or_default()
+                    .0
+                    .insert(place);
+                self.last_by_id.insert(id.clone(), place);
+            }
+        }
         self.made.push(Made {
             theirs,
             ours: ours.clone(),
-            name: name.to_owned(),
-            answered: false,
+            name,
         });
         ours
     }
@@ -344,38 +385,49 @@ impl Calls {
     /// latest turn's first; a result without an id, or whose call had none, takes the first call
     /// that is open.
     fn answer(&mut self, theirs: Option<&str>) -> Option<String> {
+        let latest = self.latest;
         let Some(theirs) = theirs else {
-            return self.first_open(|_| true);
+            return self.open.first(latest).map(|place| self.close(place));
         };
-        let same = |made: &Made| made.theirs.as_deref() == Some(theirs);
-        if let Some(found) = self.first_open(same) {
-            return Some(found);
-        }
-        let earlier = self.made[..self.latest]
-            .iter_mut()
-            .rev()
-            .find(|made| !made.answered && same(made));
-        if let Some(made) = earlier {
-            made.answered = true;
-            return Some(made.ours.clone());
-        }
-        self.first_open(|made| made.theirs.is_none()).or_else(|| {
+        let same = self.open_by_id.get(theirs);
+        let found = same
+            .and_then(|same| same.first(latest).or_else(|| same.last(latest)))
+            .or_else(|| self.open_nameless.first(latest));
+        match found {
+            Some(place) => Some(self.close(place)),
             // A second result of one call is the caller's to send and the host's to judge.
-            let made = self.made.iter().rev().find(|made| same(made))?;
-            Some(made.ours.clone())
-        })
+            None => {
+                let place = *self.last_by_id.get(theirs)?;
+                Some(self.made[place].ours.clone())
+            }
+        }
     }
 
     fn answer_by_name(&mut self, name: Option<&str>) -> Option<String> {
-        self.first_open(|made| Some(made.name.as_str()) == name)
-            .or_else(|| self.first_open(|_| true))
+        let latest = self.latest;
+        let place = name
+            .and_then(|name| self.open_by_name.get(name)?.first(latest))
+            .or_else(|| self.open.first(latest))?;
+        Some(self.close(place))
     }
 
-    fn first_open(&mut self, fits: impl Fn(&Made) -> bool) -> Option<String> {
-        let made = self.made[self.latest..]
-            .iter_mut()
-            .find(|made| !made.answered && fits(made))?;
-        made.answered = true;
-        Some(made.ours.clone())
+    /// Answers the call, and gives its id.
+    fn close(&mut self, place: usize) -> String {
+        let made = &self.made[place];
+        self.open.0.remove(&place);
+        if let Some(named) = self.open_by_name.get_mut(&made.name) {
+            named.0.remove(&place);
+        }
+        match &made.theirs {
+            None => {
+                self.open_nameless.0.remove(&place);
+            }
+            Some(id) => {
+                if let Some(same) = self.open_by_id.get_mut(id) {
+                    same.0.remove(&place);
+                }
+            }
+        }
+        made.ours.clone()
     }
 }

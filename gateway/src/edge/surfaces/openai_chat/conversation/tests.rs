@@ -464,6 +464,33 @@ fn spoken() -> impl Strategy<Value = (Value, Turn)> {
     ]
 }
 
+/// Looking for each result among all calls would cost the square of their number.
+#[test]
+fn very_many_calls_are_answered_each_by_its_own_result() {
+    const MANY: usize = 40_000;
+    let calls: Vec<Value> = (0..MANY)
+        .map(|at| json!({"id": format!("c{}", at % 3), "type": "function", "function": {"name": "f", "arguments": "{}"}}))
+        .collect();
+    let mut messages = vec![json!({"role": "assistant", "tool_calls": calls})];
+    messages.extend(
+        (0..MANY).map(
+            |at| json!({"role": "tool", "tool_call_id": format!("c{}", at % 3), "content": "1"}),
+        ),
+    );
+    let request = read(Frames::from(Bytes::from(
+        body(json!({"messages": messages})).to_string(),
+    )));
+    let turns = conversation(&request.expect("a request"))
+        .expect("a conversation")
+        .turns;
+    let Turn::Assistant(said) = &turns[0] else {
+        panic!("the calls");
+    };
+    for (call, turn) in said.calls.iter().zip(&turns[1..]) {
+        assert!(matches!(turn, Turn::Result { call: id, .. } if *id == call.id));
+    }
+}
+
 proptest! {
     #[test]
     fn a_conversation_keeps_everything_that_was_said(
