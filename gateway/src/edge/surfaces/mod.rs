@@ -1,6 +1,7 @@
 //! The dialects that callers speak, one module each, and how the line sees them.
 
 pub mod anthropic;
+mod fields;
 pub mod openai_chat;
 pub mod openai_completions;
 pub mod openai_responses;

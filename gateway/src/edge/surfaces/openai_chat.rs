@@ -17,25 +17,21 @@ pub use conversation::conversation;
 pub use talk::Talk;
 pub use whole::whole;
 
-use crate::chat::scan::{self, Member};
+use super::fields::{
+    MAX_CHOICES, MAX_OUTPUT, first_byte, first_member, is_empty_array, model, no_model, scanned,
+    value, wrong,
+};
+use crate::chat::scan::Member;
 use crate::chat::{
     Code, Dialect, Effort, Frames, MaxField, Needs, Original, Refusal, Request, Spans, Tokens,
 };
-
-/// More answers to one question than this is taken for a mistake.
-pub(super) const MAX_CHOICES: u64 = 16;
-/// No model of this family writes more; beyond it a number is absurd rather than generous.
-pub(super) const MAX_OUTPUT: u64 = 1 << 24;
-/// Fields read as values are small; a schema is the largest of them.
-const FIELD_BYTES: usize = 1 << 20;
 
 /// Reads the fields that routing needs.
 ///
 /// # Errors
 /// `invalid_request` with the field at fault.
 pub fn read(frames: Frames) -> Result<Request, Refusal> {
-    let object = scan::object(&frames)
-        .map_err(|malformed| Refusal::new(Code::InvalidRequest, malformed.to_string()))?;
+    let object = scanned(&frames)?;
     let mut reader = Reader {
         frames: &frames,
         needs: Needs::default(),
@@ -49,23 +45,11 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         spans: Spans::default(),
     };
     reader.spans.first_member = first_member(&frames);
-    for (index, member) in object.members.iter().enumerate() {
-        if object.members[..index]
-            .iter()
-            .any(|other| other.key == member.key)
-        {
-            return Err(Refusal::invalid(
-                &member.key,
-                format!("`{}` is given twice; give it once", shown(&member.key)),
-            ));
-        }
+    for member in &object.members {
         reader.field(member)?;
     }
     let Some(model) = reader.model else {
-        return Err(Refusal::invalid(
-            "model",
-            "`model` is missing; name a model, such as deepseek-v4-pro",
-        ));
+        return Err(no_model());
     };
     if !reader.messages {
         return Err(Refusal::invalid(
@@ -93,23 +77,6 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
     })
 }
 
-/// Right after the opening brace.
-pub(super) fn first_member(frames: &Frames) -> usize {
-    let mut at = 0;
-    for part in frames.parts() {
-        match memchr::memchr(b'{', part) {
-            Some(found) => return at + found + 1,
-            None => at += part.len(),
-        }
-    }
-    at
-}
-
-/// A key of the caller's, short enough for a message.
-pub(super) fn shown(key: &str) -> String {
-    key.chars().take(40).collect()
-}
-
 struct Reader<'a> {
     frames: &'a Frames,
     needs: Needs,
@@ -128,10 +95,10 @@ impl Reader<'_> {
         let key = member.key.as_str();
         match key {
             "messages" => {
-                if self.first_byte(member) != Some(b'[') {
+                if first_byte(self.frames, member) != Some(b'[') {
                     return Err(wrong(key, "an array of messages"));
                 }
-                if self.is_empty_array(member) {
+                if is_empty_array(self.frames, member) {
                     return Err(Refusal::invalid(
                         key,
                         "`messages` is empty; send at least one message",
@@ -142,26 +109,25 @@ impl Reader<'_> {
                 self.spans.prompt_bytes += member.value.len();
             }
             "model" => {
-                let name: String = self.value(member, "a string")?;
-                if name.is_empty() || name.len() > 200 {
-                    return Err(wrong(key, "the name of a model"));
-                }
-                self.model = Some(name);
+                self.model = Some(model(self.frames, member)?);
                 self.spans.model = member.value.clone();
             }
-            "stream" => self.stream = self.optional(member, "true or false")?.unwrap_or(false),
+            "stream" => {
+                let stream: Option<bool> = value(self.frames, member, "true or false")?;
+                self.stream = stream.unwrap_or(false);
+            }
             "stream_options" => {
                 #[derive(Deserialize)]
                 struct StreamOptions {
                     include_usage: Option<bool>,
                 }
-                let options: Option<StreamOptions> = self.optional(member, "an object")?;
+                let options: Option<StreamOptions> = value(self.frames, member, "an object")?;
                 self.usage_wanted = options.and_then(|options| options.include_usage) == Some(true);
                 self.spans.stream_options = Some(member.value.clone());
             }
             "max_tokens" | "max_completion_tokens" => self.bound_output(member)?,
             "n" => {
-                let count: Option<u64> = self.optional(member, "a whole number")?;
+                let count: Option<u64> = value(self.frames, member, "a whole number")?;
                 let count = count.unwrap_or(1);
                 if !(1..=MAX_CHOICES).contains(&count) {
                     return Err(wrong(key, "a whole number from 1 to 16"));
@@ -169,15 +135,15 @@ impl Reader<'_> {
                 self.choices = u32::try_from(count).unwrap_or(1);
             }
             "tools" => {
-                self.needs.tools = match self.first_byte(member) {
-                    Some(b'[') => !self.is_empty_array(member),
+                self.needs.tools = match first_byte(self.frames, member) {
+                    Some(b'[') => !is_empty_array(self.frames, member),
                     Some(b'n') => false,
                     _ => return Err(wrong(key, "an array of tools")),
                 };
                 self.spans.prompt_bytes += member.value.len();
             }
             "tool_choice" => {
-                let choice: Option<Value> = self.optional(member, "a string or an object")?;
+                let choice: Option<Value> = value(self.frames, member, "a string or an object")?;
                 self.needs.forced_tools = match choice {
                     None => false,
                     Some(Value::String(word)) => word == "required",
@@ -190,7 +156,7 @@ impl Reader<'_> {
                 struct Format {
                     r#type: String,
                 }
-                let format: Option<Format> = self.optional(member, "an object with a `type`")?;
+                let format: Option<Format> = value(self.frames, member, "an object with a `type`")?;
                 match format.as_ref().map(|format| format.r#type.as_str()) {
                     Some("json_object") => self.needs.json_object = true,
                     Some("json_schema") => self.needs.json_schema = true,
@@ -199,7 +165,7 @@ impl Reader<'_> {
                 self.spans.prompt_bytes += member.value.len();
             }
             "logprobs" => {
-                let asked: Option<Value> = self.optional(member, "true or false")?;
+                let asked: Option<Value> = value(self.frames, member, "true or false")?;
                 self.needs.logprobs = !matches!(asked, None | Some(Value::Bool(false)));
             }
             "thinking" => {
@@ -208,7 +174,7 @@ impl Reader<'_> {
                     r#type: Option<String>,
                 }
                 let thinking: Option<Thinking> =
-                    self.optional(member, "an object with a `type`")?;
+                    value(self.frames, member, "an object with a `type`")?;
                 match thinking.and_then(|thinking| thinking.r#type).as_deref() {
                     Some("disabled") => self.think(Effort::Off),
                     Some("enabled" | "adaptive") => self.think(Effort::High),
@@ -216,22 +182,22 @@ impl Reader<'_> {
                 }
             }
             "reasoning_effort" => {
-                let effort: Option<Value> = self.optional(member, "a word such as high")?;
+                let effort: Option<Value> = value(self.frames, member, "a word such as high")?;
                 self.think_so_much(effort.as_ref());
             }
             "enable_thinking" => {
-                let on: Option<Value> = self.optional(member, "true or false")?;
+                let on: Option<Value> = value(self.frames, member, "true or false")?;
                 self.switch(on.as_ref());
             }
             "reasoning" => {
-                let reasoning: Option<Value> = self.optional(member, "an object")?;
+                let reasoning: Option<Value> = value(self.frames, member, "an object")?;
                 if let Some(Value::Object(reasoning)) = reasoning {
                     self.switch(reasoning.get("enabled"));
                     self.think_so_much(reasoning.get("effort"));
                 }
             }
             "chat_template_kwargs" => {
-                let kwargs: Option<Value> = self.optional(member, "an object")?;
+                let kwargs: Option<Value> = value(self.frames, member, "an object")?;
                 if let Some(Value::Object(kwargs)) = kwargs {
                     self.switch(kwargs.get("thinking"));
                     self.switch(kwargs.get("enable_thinking"));
@@ -239,7 +205,7 @@ impl Reader<'_> {
                 }
             }
             "temperature" | "top_p" | "presence_penalty" | "frequency_penalty" => {
-                let _: Option<f64> = self.optional(member, "a number")?;
+                let _: Option<f64> = value(self.frames, member, "a number")?;
             }
             _ => {}
         }
@@ -275,7 +241,8 @@ impl Reader<'_> {
     }
 
     fn bound_output(&mut self, member: &Member) -> Result<(), Refusal> {
-        let bound: Option<u64> = self.optional(member, "a whole number of tokens, at least 1")?;
+        let bound: Option<u64> =
+            value(self.frames, member, "a whole number of tokens, at least 1")?;
         let Some(bound) = bound else { return Ok(()) };
         if !(1..=MAX_OUTPUT).contains(&bound) {
             return Err(wrong(
@@ -298,43 +265,6 @@ impl Reader<'_> {
         self.spans.max_output = Some((field, member.value.clone()));
         Ok(())
     }
-
-    fn first_byte(&self, member: &Member) -> Option<u8> {
-        let start = member.value.start;
-        self.frames.slice(start..start + 1).first().copied()
-    }
-
-    fn is_empty_array(&self, member: &Member) -> bool {
-        member.value.len() < 64
-            && self
-                .frames
-                .slice(member.value.clone())
-                .iter()
-                .all(|byte| matches!(byte, b'[' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
-    }
-
-    fn value<T: serde::de::DeserializeOwned>(
-        &self,
-        member: &Member,
-        what: &str,
-    ) -> Result<T, Refusal> {
-        if member.value.len() > FIELD_BYTES {
-            return Err(Refusal::invalid(
-                &member.key,
-                format!("`{}` is larger than 1 MiB", member.key),
-            ));
-        }
-        serde_json::from_slice(&self.frames.slice(member.value.clone()))
-            .map_err(|_| wrong(&member.key, what))
-    }
-
-    fn optional<T: serde::de::DeserializeOwned>(
-        &self,
-        member: &Member,
-        what: &str,
-    ) -> Result<Option<T>, Refusal> {
-        self.value(member, what)
-    }
 }
 
 /// The words of all dialects, as DeepSeek maps them: low and medium are high to it.
@@ -344,10 +274,6 @@ pub fn effort(word: &str) -> Effort {
         "max" | "ultra" => Effort::Max,
         _ => Effort::High,
     }
-}
-
-fn wrong(field: &str, what: &str) -> Refusal {
-    Refusal::invalid(field, format!("`{field}` must be {what}"))
 }
 
 /// A refusal as OpenAI clients expect it: `{"error": {"message", "type", "param", "code"}}`, with

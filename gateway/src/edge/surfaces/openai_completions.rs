@@ -21,11 +21,13 @@ pub use super::openai_chat::{error_body, error_status, stream_error};
 pub use conversation::conversation;
 pub use talk::{Talk, whole};
 
-use super::openai_chat::conversation::{json, stop, wrong};
-use super::openai_chat::{MAX_CHOICES, MAX_OUTPUT, first_member, shown};
-use crate::chat::scan;
+use super::fields::{
+    MAX_CHOICES, MAX_OUTPUT, first_byte, first_member, model, no_model, scanned, wrong,
+};
+use super::openai_chat::conversation::{json, stop};
+use crate::chat::scan::Member;
 use crate::chat::{
-    Code, Dialect, Edit, Effort, Frames, MaxField, Needs, Original, Refusal, Request, Spans, Tokens,
+    Dialect, Edit, Effort, Frames, MaxField, Needs, Original, Refusal, Request, Spans, Tokens,
 };
 
 /// DeepSeek's limit on alternatives beside each token; OpenAI's own is 5.
@@ -37,21 +39,9 @@ const MOST_ALTERNATIVES: u64 = 20;
 /// # Errors
 /// `invalid_request` with the field at fault.
 pub fn read(frames: Frames) -> Result<Request, Refusal> {
-    let object = scan::object(&frames)
-        .map_err(|malformed| Refusal::new(Code::InvalidRequest, malformed.to_string()))?;
-    for (index, member) in object.members.iter().enumerate() {
-        if object.members[..index]
-            .iter()
-            .any(|other| other.key == member.key)
-        {
-            return Err(Refusal::invalid(
-                &member.key,
-                format!("`{}` is given twice; give it once", shown(&member.key)),
-            ));
-        }
-    }
+    let object = scanned(&frames)?;
     if let Some(prompt) = object.members.iter().find(|member| member.key == "prompt")
-        && first_byte(&frames, &prompt.value) == Some(b'[')
+        && first_byte(&frames, prompt) == Some(b'[')
     {
         return read(only_prompt(&frames, prompt.value.clone())?);
     }
@@ -84,7 +74,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
     let mut prompt = false;
     for member in &object.members {
         prompt |= member.key == "prompt";
-        reader.field(&member.key, member.value.clone(), &frames)?;
+        reader.field(member, &frames)?;
     }
     let Reader {
         mut request,
@@ -92,10 +82,7 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
     } = reader;
     request.original.spans.members = object.members;
     if request.model.is_empty() {
-        return Err(Refusal::invalid(
-            "model",
-            "`model` is missing; name a model, such as deepseek-v4-pro",
-        ));
+        return Err(no_model());
     }
     if !prompt {
         return Err(Refusal::invalid(
@@ -119,13 +106,14 @@ struct Reader {
 }
 
 impl Reader {
-    fn field(&mut self, key: &str, range: Range<usize>, frames: &Frames) -> Result<(), Refusal> {
+    fn field(&mut self, member: &Member, frames: &Frames) -> Result<(), Refusal> {
+        let (key, range) = (member.key.as_str(), member.value.clone());
         let request = &mut self.request;
         let spans = &mut request.original.spans;
         if matches!(key, "prompt" | "suffix") {
             // Long texts stay unread: their quotes tell what they are.
             spans.prompt_bytes += range.len();
-            return match (key, first_byte(frames, &range)) {
+            return match (key, first_byte(frames, member)) {
                 ("suffix", Some(b'"')) => {
                     request.needs.fim |= range.len() > 2;
                     Ok(())
@@ -138,11 +126,7 @@ impl Reader {
         let value = value.as_ref();
         match key {
             "model" => {
-                let name: String = json(key, value, "a string")?;
-                if name.is_empty() || name.len() > 200 {
-                    return Err(wrong(key, "the name of a model"));
-                }
-                request.model = name;
+                request.model = model(frames, member)?;
                 spans.model = range;
             }
             "stream" => {
@@ -204,10 +188,6 @@ impl Reader {
         }
         Ok(())
     }
-}
-
-fn first_byte(frames: &Frames, range: &Range<usize>) -> Option<u8> {
-    frames.slice(range.start..range.start + 1).first().copied()
 }
 
 /// The body with its array of one prompt replaced by the prompt.

@@ -23,10 +23,13 @@ mod tools;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::chat::scan::{self, Member};
+use super::fields::{
+    FIELD_BYTES, MAX_OUTPUT, first_byte, is_empty_array, no_model, scanned, value_of, wrong,
+};
+use crate::chat::scan::Member;
 use crate::chat::{
     Code, Dialect, Effort, Frames, Needs, Original, Refusal, Request, Spans, Tokens,
 };
@@ -37,14 +40,10 @@ pub use response::{LEFT_OUT, response_id};
 pub use stored::{Listing, Stored, cancelled, deleted, input_items, retrieved, stored, unknown};
 pub use talk::{Seal, Talk, whole};
 
-/// No model of this family writes more; beyond it a number is absurd rather than generous.
-const MAX_OUTPUT: u64 = 1 << 24;
 /// The least that OpenAI allows is 16; hosts here take any.
 const MIN_OUTPUT: u64 = 1;
 /// Tools are read as values here; more of them than this is no request.
 const TOOLS_BYTES: usize = 4 << 20;
-/// Other fields read as values are small; a schema is the largest of them.
-const FIELD_BYTES: usize = 1 << 20;
 /// What OpenAI allows.
 const MOST_LOGPROBS: u64 = 20;
 
@@ -70,8 +69,7 @@ pub fn stream_error(refusal: &Refusal) -> Bytes {
 /// # Errors
 /// `invalid_request` with the field at fault.
 pub fn read(frames: Frames) -> Result<Request, Refusal> {
-    let object = scan::object(&frames)
-        .map_err(|malformed| Refusal::new(Code::InvalidRequest, malformed.to_string()))?;
+    let object = scanned(&frames)?;
     let mut reader = Reader {
         frames: &frames,
         request: Request {
@@ -92,27 +90,14 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
         },
         input: Input::Missing,
     };
-    for (index, member) in object.members.iter().enumerate() {
-        if object.members[..index]
-            .iter()
-            .any(|other| other.key == member.key)
-        {
-            let shown: String = member.key.chars().take(40).collect();
-            return Err(Refusal::invalid(
-                &member.key,
-                format!("`{shown}` is given twice; give it once"),
-            ));
-        }
+    for member in &object.members {
         reader.field(member)?;
     }
     let Reader {
         mut request, input, ..
     } = reader;
     if request.model.is_empty() {
-        return Err(Refusal::invalid(
-            "model",
-            "`model` is missing; name a model, such as deepseek-v4-pro",
-        ));
+        return Err(no_model());
     }
     if request.follows.is_none() {
         match input {
@@ -155,7 +140,7 @@ struct Typed {
 impl Reader<'_> {
     fn field(&mut self, member: &Member) -> Result<(), Refusal> {
         let key = member.key.as_str();
-        let given = self.first_byte(member) != Some(b'n');
+        let given = first_byte(self.frames, member) != Some(b'n');
         match key {
             "model" => self.model(member)?,
             "input" => self.measure_input(member)?,
@@ -174,7 +159,7 @@ impl Reader<'_> {
                 self.request.max_output = bound.map(Tokens::new);
             }
             "tools" => {
-                if !matches!(self.first_byte(member), Some(b'[' | b'n')) {
+                if !matches!(first_byte(self.frames, member), Some(b'[' | b'n')) {
                     return Err(wrong(key, "an array of tools"));
                 }
                 let tools: Vec<Typed> = self.or_default(member, "an array of tools")?;
@@ -234,7 +219,7 @@ impl Reader<'_> {
                     "`prompt` names a template that is not kept here; send its text as `instructions` and `input`",
                 ));
             }
-            "context_management" if given && !self.is_empty_array(member) => {
+            "context_management" if given && !is_empty_array(self.frames, member) => {
                 return Err(Refusal::invalid(
                     key,
                     "`context_management` is not offered; shorten the `input` before sending it",
@@ -262,8 +247,8 @@ impl Reader<'_> {
     }
 
     fn measure_input(&mut self, member: &Member) -> Result<(), Refusal> {
-        self.input = match self.first_byte(member) {
-            Some(b'[') if self.is_empty_array(member) => Input::Empty,
+        self.input = match first_byte(self.frames, member) {
+            Some(b'[') if is_empty_array(self.frames, member) => Input::Empty,
             Some(b'[') => Input::Given,
             Some(b'"') if member.value.len() == 2 => Input::Empty,
             Some(b'"') => Input::Given,
@@ -315,17 +300,6 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn first_byte(&self, member: &Member) -> Option<u8> {
-        let start = member.value.start;
-        self.frames.slice(start..start + 1).first().copied()
-    }
-
-    fn is_empty_array(&self, member: &Member) -> bool {
-        member.value.len() < 64
-            && serde_json::from_slice::<[IgnoredAny; 0]>(&self.frames.slice(member.value.clone()))
-                .is_ok()
-    }
-
     /// The member's value; `None` where it is null.
     fn value<T: DeserializeOwned>(
         &self,
@@ -336,14 +310,7 @@ impl Reader<'_> {
             "tools" => TOOLS_BYTES,
             _ => FIELD_BYTES,
         };
-        if member.value.len() > most {
-            return Err(Refusal::invalid(
-                &member.key,
-                format!("`{}` is larger than {} MiB", member.key, most >> 20),
-            ));
-        }
-        serde_json::from_slice(&self.frames.slice(member.value.clone()))
-            .map_err(|_| wrong(&member.key, what))
+        value_of(most, self.frames, member, what)
     }
 
     fn or_default<T: DeserializeOwned + Default>(
@@ -353,10 +320,6 @@ impl Reader<'_> {
     ) -> Result<T, Refusal> {
         Ok(self.value(member, what)?.unwrap_or_default())
     }
-}
-
-fn wrong(field: &str, what: &str) -> Refusal {
-    Refusal::invalid(field, format!("`{field}` must be {what}"))
 }
 
 #[cfg(test)]

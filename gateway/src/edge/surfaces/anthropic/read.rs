@@ -4,18 +4,16 @@
 use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use super::super::fields::{
+    MAX_OUTPUT, first_byte, first_member, is_empty_array, model, no_model, scanned, value, wrong,
+};
 use super::pictures;
-use crate::chat::scan::{self, Member};
+use crate::chat::scan::Member;
 use crate::chat::{
-    Code, Dialect, Effort, Frames, MaxField, Needs, Original, Refusal, Request, Spans, Tokens,
+    Dialect, Effort, Frames, MaxField, Needs, Original, Refusal, Request, Spans, Tokens,
 };
 
-/// No model of this family writes more; beyond it a number is absurd rather than generous.
-const MAX_OUTPUT: u64 = 1 << 24;
-/// Fields read as values are small; a schema is the largest of them.
-const FIELD_BYTES: usize = 1 << 20;
 /// A thinking budget above this asks for all the thinking there is. 32 K is what clients of this
 /// dialect call their largest everyday budget (Claude Code's highest keyword asks for 31,999).
 const HIGH_BUDGET: u64 = 32_768;
@@ -41,20 +39,9 @@ pub fn read(frames: Frames) -> Result<Request, Refusal> {
 /// # Errors
 /// `invalid_request` with the field at fault.
 pub fn count_tokens_read(frames: Frames) -> Result<Request, Refusal> {
-    let object = scan::object(&frames)
-        .map_err(|malformed| Refusal::new(Code::InvalidRequest, malformed.to_string()))?;
+    let object = scanned(&frames)?;
     let mut reader = Reader::new(&frames);
-    for (index, member) in object.members.iter().enumerate() {
-        if object.members[..index]
-            .iter()
-            .any(|other| other.key == member.key)
-        {
-            let shown: String = member.key.chars().take(40).collect();
-            return Err(Refusal::invalid(
-                &member.key,
-                format!("`{shown}` is given twice; give it once"),
-            ));
-        }
+    for member in &object.members {
         reader.field(member)?;
     }
     let Some(messages) = reader.messages.clone() else {
@@ -69,10 +56,7 @@ pub fn count_tokens_read(frames: Frames) -> Result<Request, Refusal> {
     };
     let effort = reader.effort();
     let Some(model) = reader.model else {
-        return Err(Refusal::invalid(
-            "model",
-            "`model` is missing; name a model, such as deepseek-v4-pro",
-        ));
+        return Err(no_model());
     };
     Ok(Request {
         model,
@@ -149,10 +133,10 @@ impl<'a> Reader<'a> {
         let key = member.key.as_str();
         match key {
             "messages" => {
-                if self.first_byte(member) != Some(b'[') {
+                if first_byte(self.frames, member) != Some(b'[') {
                     return Err(wrong(key, "an array of messages"));
                 }
-                if self.is_empty_array(member) {
+                if is_empty_array(self.frames, member) {
                     return Err(Refusal::invalid(
                         key,
                         "`messages` is empty; send at least one message",
@@ -163,20 +147,16 @@ impl<'a> Reader<'a> {
             }
             "system" => self.spans.prompt_bytes += member.value.len(),
             "model" => {
-                let name: String = self.value(member, "a string")?;
-                if name.is_empty() || name.len() > 200 {
-                    return Err(wrong(key, "the name of a model"));
-                }
-                self.model = Some(name);
+                self.model = Some(model(self.frames, member)?);
                 self.spans.model = member.value.clone();
             }
             "stream" => {
-                let stream: Option<bool> = self.value(member, "true or false")?;
+                let stream: Option<bool> = value(self.frames, member, "true or false")?;
                 self.stream = stream.unwrap_or(false);
             }
             "max_tokens" => {
                 let what = "a whole number of tokens that a model can write, at least 1";
-                let bound: Option<u64> = self.value(member, what)?;
+                let bound: Option<u64> = value(self.frames, member, what)?;
                 if let Some(bound) = bound {
                     if !(1..=MAX_OUTPUT).contains(&bound) {
                         return Err(wrong(key, what));
@@ -186,30 +166,30 @@ impl<'a> Reader<'a> {
                 }
             }
             "tools" => {
-                self.needs.tools = match self.first_byte(member) {
-                    Some(b'[') => !self.is_empty_array(member),
+                self.needs.tools = match first_byte(self.frames, member) {
+                    Some(b'[') => !is_empty_array(self.frames, member),
                     Some(b'n') => false,
                     _ => return Err(wrong(key, "an array of tools")),
                 };
                 self.spans.prompt_bytes += member.value.len();
             }
             "tool_choice" => {
-                let choice: Option<Typed> = self.value(member, "an object with a `type`")?;
+                let choice: Option<Typed> = value(self.frames, member, "an object with a `type`")?;
                 self.needs.forced_tools =
                     choice.is_some_and(|choice| matches!(choice.r#type.as_str(), "any" | "tool"));
             }
-            THREAD if self.first_byte(member) != Some(b'n') => {
+            THREAD if first_byte(self.frames, member) != Some(b'n') => {
                 return Err(Refusal::invalid(
                     THREAD,
                     "`thread`: conversations are not held here between requests; leave it out and send all messages",
                 ));
             }
             "thinking" => {
-                self.thinking = self.value(member, "an object with a `type`")?;
+                self.thinking = value(self.frames, member, "an object with a `type`")?;
             }
             "output_config" => {
                 let what = "an object with an `effort` or a `format`";
-                let config: Option<OutputConfig> = self.value(member, what)?;
+                let config: Option<OutputConfig> = value(self.frames, member, what)?;
                 if let Some(config) = config {
                     self.effort = config.effort;
                     self.format(config.format.as_ref());
@@ -217,14 +197,14 @@ impl<'a> Reader<'a> {
             }
             // The same before it was moved into `output_config`.
             "output_format" => {
-                let format: Option<Typed> = self.value(member, "an object with a `type`")?;
+                let format: Option<Typed> = value(self.frames, member, "an object with a `type`")?;
                 self.format(format.as_ref());
             }
             "temperature" | "top_p" => {
-                let _: Option<f64> = self.value(member, "a number")?;
+                let _: Option<f64> = value(self.frames, member, "a number")?;
             }
             "stop_sequences" => {
-                let _: Option<Vec<String>> = self.value(member, "an array of strings")?;
+                let _: Option<Vec<String>> = value(self.frames, member, "an array of strings")?;
             }
             _ => {}
         }
@@ -259,46 +239,6 @@ impl<'a> Reader<'a> {
             (None, None) => Effort::Unsaid,
         }
     }
-
-    fn first_byte(&self, member: &Member) -> Option<u8> {
-        let start = member.value.start;
-        self.frames.slice(start..start + 1).first().copied()
-    }
-
-    fn is_empty_array(&self, member: &Member) -> bool {
-        member.value.len() < 64
-            && self
-                .frames
-                .slice(member.value.clone())
-                .iter()
-                .all(|byte| matches!(byte, b'[' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
-    }
-
-    fn value<T: DeserializeOwned>(&self, member: &Member, what: &str) -> Result<T, Refusal> {
-        if member.value.len() > FIELD_BYTES {
-            return Err(Refusal::invalid(
-                &member.key,
-                format!("`{}` is larger than 1 MiB", member.key),
-            ));
-        }
-        serde_json::from_slice(&self.frames.slice(member.value.clone()))
-            .map_err(|_| wrong(&member.key, what))
-    }
-}
-
-fn wrong(field: &str, what: &str) -> Refusal {
-    Refusal::invalid(field, format!("`{field}` must be {what}"))
-}
-
-fn first_member(frames: &Frames) -> usize {
-    let mut at = 0;
-    for part in frames.parts() {
-        match memchr::memchr(b'{', part) {
-            Some(found) => return at + found + 1,
-            None => at += part.len(),
-        }
-    }
-    at
 }
 
 #[cfg(test)]
@@ -307,6 +247,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::chat::Code;
 
     fn read_value(value: &Value) -> Result<Request, Refusal> {
         read(Frames::from(Bytes::from(value.to_string())))

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::super::fields::wrong;
 use crate::chat::{
     Code, Conversation, Effort, Format, Refusal, Request, Tool, ToolChoice, Turn, scan,
 };
@@ -401,8 +402,4 @@ pub(in crate::edge::surfaces) fn json<'a, T: Deserialize<'a>>(
         // The scan has seen its structure; what is left are strings and numbers that are none.
         Refusal::invalid(path, format!("`{path}` is not valid JSON: {error}"))
     })
-}
-
-pub(in crate::edge::surfaces) fn wrong(path: &str, what: &str) -> Refusal {
-    Refusal::invalid(path, format!("`{path}` must be {what}"))
 }

@@ -317,7 +317,7 @@ proptest! {
         }
         let request = read(frames).expect("a request");
         let sent = passed(&request, quirks, Some(9)).expect("it can be asked");
-        let object = scan::object(&Frames::from(Bytes::from(sent.clone()))).expect("JSON");
+        let object = crate::chat::scan::object(&Frames::from(Bytes::from(sent.clone()))).expect("JSON");
         let sent: Map<String, Value> = serde_json::from_str(&sent).expect("an object");
         prop_assert_eq!(object.members.len(), sent.len(), "a member stands twice");
         for (key, value) in &members {

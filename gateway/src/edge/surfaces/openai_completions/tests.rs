@@ -8,6 +8,7 @@ use super::*;
 use crate::backend::wires::Asked;
 use crate::backend::wires::openai::completions::passed;
 use crate::catalog::Quirks;
+use crate::chat::Code;
 use crate::chat::{Choice, Conversation, Event, Finish, Reply, Said, Speaker, Turn, Usage};
 use crate::id::RequestId;
 
