@@ -196,7 +196,7 @@ const CLIENTS_IDS: [HeaderName; 2] = [
 ];
 
 /// The request's id, under our name and under theirs.
-fn name_it(response: &mut Response, id: RequestId) {
+pub(super) fn name_it(response: &mut Response, id: RequestId) {
     let Ok(value) = HeaderValue::from_str(&id.to_string()) else {
         return;
     };

@@ -8,13 +8,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use super::api::name_it;
 use super::surfaces::openai_chat;
 use super::{batches, files};
 use crate::access::Principal;
@@ -24,7 +25,6 @@ use crate::id::RequestId;
 use crate::stack::{Rooms, authenticated};
 use crate::time::Clock;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-tollgate-request-id");
 /// What a caller is told to wait when the database does not answer, or too many batches are open.
 const STORE_WAIT: Duration = Duration::from_secs(2);
 const OPEN_WAIT: Duration = Duration::from_secs(60);
@@ -164,11 +164,10 @@ pub(super) fn page(mut entries: Vec<Value>, limit: usize) -> Response {
 pub(super) fn answer(status: StatusCode, body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if let Ok(id) = HeaderValue::from_str(&RequestId::new().to_string()) {
-        headers.insert(REQUEST_ID, id);
-    }
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    name_it(&mut response, RequestId::new());
     response
 }
 

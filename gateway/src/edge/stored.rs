@@ -6,17 +6,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Response;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::api::{json_body, refused};
-use super::surfaces::RESPONSES;
+use super::desk::{Answered, Refused, answer};
 use super::surfaces::openai_responses::{self, Listing, Stored};
-use crate::chat::Refusal;
-use crate::id::RequestId;
-use crate::stack::{Rooms, authenticated, unavailable};
+use crate::stack::{Rooms, authenticated};
 
 pub(super) fn router(rooms: Arc<Rooms>) -> Router {
     Router::new()
@@ -37,48 +33,32 @@ async fn retrieve(
     Path(id): Path<String>,
     Query(asked): Query<Retrieve>,
     headers: HeaderMap,
-) -> Response {
-    told(
-        async {
-            let stored = find(&rooms, &headers, &id).await?;
-            openai_responses::retrieved(&stored, asked.stream)
-        }
-        .await,
-    )
+) -> Answered {
+    let stored = find(&rooms, &headers, &id).await?;
+    let body = openai_responses::retrieved(&stored, asked.stream)?;
+    Ok(answer(StatusCode::OK, body))
 }
 
 async fn delete(
     State(rooms): State<Arc<Rooms>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Response {
-    told(
-        async {
-            let principal = authenticated(&rooms, &headers).await?;
-            let (organisation, now) = (&principal.payer.organisation, rooms.clock.now());
-            let forgotten = rooms.history.forget(organisation, &id, now).await;
-            if forgotten.map_err(unavailable)? {
-                Ok(openai_responses::deleted(&id))
-            } else {
-                Err(openai_responses::unknown(&id))
-            }
-        }
-        .await,
-    )
+) -> Answered {
+    let principal = authenticated(&rooms, &headers).await?;
+    let (organisation, now) = (&principal.payer.organisation, rooms.clock.now());
+    if !rooms.history.forget(organisation, &id, now).await? {
+        return Err(openai_responses::unknown(&id).into());
+    }
+    Ok(answer(StatusCode::OK, openai_responses::deleted(&id)))
 }
 
 async fn cancel(
     State(rooms): State<Arc<Rooms>>,
     Path(id): Path<String>,
     headers: HeaderMap,
-) -> Response {
-    told(
-        async {
-            find(&rooms, &headers, &id).await?;
-            Err(openai_responses::cancelled(&id))
-        }
-        .await,
-    )
+) -> Answered {
+    find(&rooms, &headers, &id).await?;
+    Err(openai_responses::cancelled(&id).into())
 }
 
 async fn input_items(
@@ -86,35 +66,20 @@ async fn input_items(
     Path(id): Path<String>,
     Query(listing): Query<Listing>,
     headers: HeaderMap,
-) -> Response {
-    told(
-        async {
-            let stored = find(&rooms, &headers, &id).await?;
-            openai_responses::input_items(&stored, &listing)
-        }
-        .await,
-    )
+) -> Answered {
+    let stored = find(&rooms, &headers, &id).await?;
+    let body = openai_responses::input_items(&stored, &listing)?;
+    Ok(answer(StatusCode::OK, body))
 }
 
-async fn find(rooms: &Rooms, headers: &HeaderMap, id: &str) -> Result<Stored, Refusal> {
+async fn find(rooms: &Rooms, headers: &HeaderMap, id: &str) -> Result<Stored, Refused> {
     let principal = authenticated(rooms, headers).await?;
-    let stored = rooms
-        .history
-        .stored(&principal.payer.organisation, id, rooms.clock.now())
-        .await
-        .map_err(unavailable)?
-        .ok_or_else(|| openai_responses::unknown(id))?;
+    let (organisation, now) = (&principal.payer.organisation, rooms.clock.now());
+    let found = rooms.history.stored(organisation, id, now).await?;
+    let stored = found.ok_or_else(|| openai_responses::unknown(id))?;
     Ok(Stored {
         id: stored.id,
         turns: stored.turns,
         body: Bytes::from(stored.body),
     })
-}
-
-fn told(result: Result<Bytes, Refusal>) -> Response {
-    let id = RequestId::new();
-    match result {
-        Ok(body) => json_body(id, StatusCode::OK, body),
-        Err(refusal) => refused(RESPONSES, id, &refusal),
-    }
 }
