@@ -47,14 +47,14 @@ pub struct Answered {
 
 #[derive(Debug, Default)]
 struct Kept {
-    by_name: HashMap<Name, Line>,
+    by_name: HashMap<Name, Slot>,
     /// Names whose answers are complete, oldest first.
     order: VecDeque<(Timestamp, Name)>,
     bytes: usize,
 }
 
 #[derive(Debug)]
-struct Line {
+struct Slot {
     fingerprint: [u8; 32],
     /// `None` while it is under way.
     answer: Option<Arc<GivenAnswer>>,
@@ -88,11 +88,11 @@ impl Answered {
         let mut kept = self.kept.lock();
         kept.forget(now, self.limit_bytes);
         match kept.by_name.get(&name) {
-            Some(line) if line.fingerprint != fingerprint => Err(Refusal::invalid(
+            Some(slot) if slot.fingerprint != fingerprint => Err(Refusal::invalid(
                 IDEMPOTENCY_KEY,
                 "this Idempotency-Key was used for another request; choose a new one for each request",
             )),
-            Some(Line {
+            Some(Slot {
                 answer: Some(copy), ..
             }) => Ok(Begun::Before(copy.clone())),
             Some(_) => Err(Refusal::new(
@@ -103,12 +103,12 @@ impl Answered {
             None => {
                 kept.by_name.insert(
                     name.clone(),
-                    Line {
+                    Slot {
                         fingerprint,
                         answer: None,
                     },
                 );
-                Ok(Begun::Now(Turn {
+                Ok(Begun::Now(Claim {
                     answered: self.clone(),
                     name: Some(name),
                 }))
@@ -126,7 +126,7 @@ impl Kept {
                 break;
             }
             if let Some((_, name)) = self.order.pop_front()
-                && let Some(Line {
+                && let Some(Slot {
                     answer: Some(copy), ..
                 }) = self.by_name.remove(&name)
             {
@@ -162,29 +162,29 @@ impl GivenAnswer {
 
 enum Begun {
     Before(Arc<GivenAnswer>),
-    Now(Turn),
+    Now(Claim),
 }
 
 /// The right to give the answer to a name; given up when dropped.
-struct Turn {
+struct Claim {
     answered: Arc<Answered>,
     name: Option<Name>,
 }
 
-impl Turn {
+impl Claim {
     fn keep(mut self, copy: GivenAnswer, now: Timestamp) {
         let Some(name) = self.name.take() else { return };
         let mut kept = self.answered.kept.lock();
         kept.bytes += copy.bytes();
-        if let Some(line) = kept.by_name.get_mut(&name) {
-            line.answer = Some(Arc::new(copy));
+        if let Some(slot) = kept.by_name.get_mut(&name) {
+            slot.answer = Some(Arc::new(copy));
         }
         kept.order.push_back((now, name));
         kept.forget(now, self.answered.limit_bytes);
     }
 }
 
-impl Drop for Turn {
+impl Drop for Claim {
     fn drop(&mut self) {
         if let Some(name) = self.name.take() {
             self.answered.kept.lock().by_name.remove(&name);
@@ -257,8 +257,8 @@ where
             fingerprint(&planned.asked, named),
             now,
         );
-        let turn = match begun {
-            Ok(Begun::Now(turn)) => turn,
+        let claim = match begun {
+            Ok(Begun::Now(claim)) => claim,
             Ok(Begun::Before(copy)) => return Box::pin(std::future::ready(Ok(copy.answer()))),
             Err(refusal) => return Box::pin(std::future::ready(Err(refusal))),
         };
@@ -274,7 +274,7 @@ where
             };
             let content = match answer.content {
                 Content::Whole(body) => {
-                    turn.keep(
+                    claim.keep(
                         GivenAnswer {
                             pieces: vec![body.clone()],
                             ..copy
@@ -286,7 +286,7 @@ where
                 Content::Stream(body) => Content::Stream(Body::new(Copying {
                     body,
                     rooms,
-                    copy: Some((turn, copy)),
+                    copy: Some((claim, copy)),
                     size: 0,
                     broken: answer.broken.clone(),
                 })),
@@ -321,7 +321,7 @@ fn fingerprint(asked: &Asked, named: &Named) -> [u8; 32] {
 struct Copying {
     body: Body,
     rooms: Arc<Rooms>,
-    copy: Option<(Turn, GivenAnswer)>,
+    copy: Option<(Claim, GivenAnswer)>,
     /// Bytes copied.
     size: usize,
     /// Set when it ended in an error.
@@ -353,10 +353,10 @@ impl http_body::Body for Copying {
             }
             Some(Err(_)) => this.copy = None,
             None => {
-                if let Some((turn, copy)) = this.copy.take()
+                if let Some((claim, copy)) = this.copy.take()
                     && !this.broken.load(Relaxed)
                 {
-                    turn.keep(copy, this.rooms.clock.now());
+                    claim.keep(copy, this.rooms.clock.now());
                 }
             }
         }
