@@ -207,8 +207,13 @@ impl Sight {
         if self.report.events == 1 {
             self.first(payload);
         }
-        if payload.starts_with(b"{\"error\"") || payload.starts_with(b"{ \"error\"") {
-            self.error(payload);
+        // Google wraps an error in an array, even on streams.
+        let inner = payload
+            .strip_prefix(b"[")
+            .and_then(|rest| rest.strip_suffix(b"]"))
+            .map_or(payload, <[u8]>::trim_ascii);
+        if inner.starts_with(b"{\"error\"") || inner.starts_with(b"{ \"error\"") {
+            self.error(inner);
             // It is told in the caller's dialect, once nobody else can go on.
             return self.failed().then_some(Verdict::Drop);
         }
@@ -518,6 +523,16 @@ mod tests {
         assert!(!report.complete());
         let gave_up = b"data: {\"choices\":[{\"finish_reason\":\"insufficient_system_resource\"}]}\n\ndata: [DONE]\n\n";
         assert!(!run(gave_up, &[], false).1.complete());
+    }
+
+    #[test]
+    fn an_error_in_an_array_is_one_as_well() {
+        let wrapped = b"data: [{\"error\":{\"code\":429,\"message\":\"quota\",\"status\":\"RESOURCE_EXHAUSTED\"}}]\n\n";
+        let (out, report) = run(wrapped, &[], false);
+        assert_eq!(
+            (out.as_slice(), report.error.as_deref()),
+            (b"".as_slice(), Some("quota"))
+        );
     }
 
     #[test]
