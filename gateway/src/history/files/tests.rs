@@ -1,3 +1,5 @@
+//! Files on both databases: whose they are, what stands in them, and when they go.
+
 use super::super::cipher::tests::pepper;
 use super::*;
 use crate::ledger::sample::noon;

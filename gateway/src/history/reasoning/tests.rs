@@ -1,3 +1,5 @@
+//! Kept reasoning: sealed to its tenant and turn, put back whole or not at all, and gone in time.
+
 use std::time::Duration;
 
 use proptest::prelude::*;
