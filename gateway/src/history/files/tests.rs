@@ -30,6 +30,10 @@ async fn content(files: &Files, file: &StoredFile) -> Vec<u8> {
     all
 }
 
+async fn sees(files: &Files, who: &OrganisationName, id: &str, at: Timestamp) -> bool {
+    files.find(who, id, at).await.expect("find").is_some()
+}
+
 fn hours(hours: i64) -> Timestamp {
     noon() + jiff::SignedDuration::from_hours(hours)
 }
@@ -82,20 +86,8 @@ fn a_file_is_its_organisations_alone_and_is_not_seen_before_it_is_complete() {
         let mut arriving = files.begin(&acme(), noon()).await.expect("begin");
         arriving.write(&[b'x'; CHUNK + 1]).await.expect("write");
         let id = arriving.id().to_owned();
-        assert!(
-            files
-                .find(&acme(), &id, noon())
-                .await
-                .expect("find")
-                .is_none()
-        );
-        assert!(
-            files
-                .find(&other, &file.id, noon())
-                .await
-                .expect("find")
-                .is_none()
-        );
+        assert!(!sees(&files, &acme(), &id, noon()).await);
+        assert!(!sees(&files, &other, &file.id, noon()).await);
         let page = FilePage {
             limit: 10,
             ..FilePage::default()
@@ -158,20 +150,8 @@ fn a_file_past_its_end_is_gone_and_so_is_one_that_never_became_complete() {
         assert_eq!(files.purge(hours(24)).await.expect("purge"), 1);
         let late = arriving.finish("a", "batch", None, hours(24)).await;
         assert!(matches!(late, Err(HistoryError::FileGone(_))));
-        assert!(
-            files
-                .find(&acme(), &file.id, hours(719))
-                .await
-                .expect("find")
-                .is_some()
-        );
-        assert!(
-            files
-                .find(&acme(), &file.id, hours(720))
-                .await
-                .expect("find")
-                .is_none()
-        );
+        assert!(sees(&files, &acme(), &file.id, hours(719)).await);
+        assert!(!sees(&files, &acme(), &file.id, hours(720)).await);
         assert_eq!(files.purge(hours(720)).await.expect("purge"), 1);
         let (left,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM file_chunk")
             .fetch_one(fresh.store.pool())
